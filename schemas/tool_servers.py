@@ -280,14 +280,25 @@ class ServerResource(Value, omit_defaults=True):
     media_type: str = ""
 
 
+class ServerTemplate(Value, omit_defaults=True):
+    """A template (RFC 6570) of the URIs of resources, as its server lists it."""
+
+    server: ServerName
+    template: str
+    name: str
+    description: str = ""
+    media_type: str = ""
+
+
 class ResourceList(Message):
-    """The resources of a server."""
+    """The resources of a server, and the templates of such as it does not list."""
 
     resources: list[ServerResource]
+    templates: list[ServerTemplate] = []
 
 
 class ListResources(Question):
-    """List the resources of an MCP server."""
+    """List the resources of an MCP server, and their templates."""
 
     SUBJECT: ClassVar[str] = "resources.list"
     REPLY: ClassVar[type[Message]] = ResourceList
@@ -370,6 +381,34 @@ class GetPrompt(Question):
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
     arguments: Annotated[
         dict[str, Annotated[str, msgspec.Meta(max_length=65_536)]], msgspec.Meta(max_length=64)
+    ] = {}
+
+
+class CompletedArgument(Message):
+    """Values that an argument may have, the likeliest first; of ``total`` where that is known."""
+
+    values: list[str]
+    total: int | None = None
+    more: bool = False
+
+
+class CompleteArgument(Question):
+    """Ask an MCP server for values of an argument of a prompt, or of a template of resources.
+
+    ``value`` is what is written so far, ``given`` are the values of other arguments.
+    """
+
+    SUBJECT: ClassVar[str] = "prompts.complete"
+    REPLY: ClassVar[type[Message]] = CompletedArgument
+    ACTION: ClassVar[str] = "tools:read"
+
+    server: ServerName
+    argument: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    value: Annotated[str, msgspec.Meta(max_length=4096)] = ""
+    prompt: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
+    template: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)] | None = None
+    given: Annotated[
+        dict[str, Annotated[str, msgspec.Meta(max_length=4096)]], msgspec.Meta(max_length=64)
     ] = {}
 
 

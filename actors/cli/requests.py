@@ -26,7 +26,7 @@ BY_HAND = {
     "mcp": {
         "check": ("mcp_servers:check", "Ask a server for a sign of life and its tools."),
         "login": ("mcp_login:login", "Log in to a server, for the pool to use it."),
-        "serve": ("mcp_serve:serve", "Offer agents as tools of MCP."),
+        "serve": ("mcp_serve:serve", "Offer agents and tools over MCP."),
     },
 }
 """What stands among the requests of a domain and is none: where it is defined, what it is for."""

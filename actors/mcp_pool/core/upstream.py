@@ -111,6 +111,33 @@ class ListedResource(NamedTuple):
     media_type: str = ""
 
 
+class ListedTemplate(NamedTuple):
+    """A template of resources as its server lists it."""
+
+    template: str
+    name: str
+    description: str = ""
+    media_type: str = ""
+
+
+class CompletionWish(NamedTuple):
+    """An argument that is being written: of a ``prompt``, or else of a ``template``."""
+
+    argument: str
+    value: str
+    prompt: str | None = None
+    template: str = ""
+    given: Mapping[str, str] = {}
+
+
+class Completion(NamedTuple):
+    """Values that an argument may have."""
+
+    values: list[str]
+    total: int | None = None
+    more: bool = False
+
+
 class PromptArgument(NamedTuple):
     """What a prompt wants to be told."""
 
@@ -209,6 +236,14 @@ class Upstream(Protocol):
 
     async def list_resources(self, deadline: float) -> Listing[ListedResource]:
         """Return all resources, over all pages."""
+        ...
+
+    async def list_templates(self, deadline: float) -> Listing[ListedTemplate]:
+        """Return all templates of resources; a server that knows none has none."""
+        ...
+
+    async def complete(self, wish: CompletionWish, deadline: float) -> Completion:
+        """Return values that an argument may have."""
         ...
 
     async def read_resource(self, uri: str, deadline: float) -> list[ToolContent]:
