@@ -256,8 +256,14 @@ class PoolStates(Internal):
     ledger: LeakLedger = LeakLedger()
 
 
+ListedKind = Literal["tools", "resources", "prompts"]
+
+
 class ToolsChangedEvent(Message, tag="tools.changed"):
-    """A server offers other tools than before; told to tenants that have used it."""
+    """A server offers others than before of a ``kind``; told to tenants that have used it.
+
+    ``tools`` and ``digest`` are those of its list of tools.
+    """
 
     SUBJECT: ClassVar[str | None] = "cb.{tenant}.events.tools.changed.{server}"
 
@@ -265,6 +271,7 @@ class ToolsChangedEvent(Message, tag="tools.changed"):
     tools: int
     digest: str
     at: datetime
+    kind: ListedKind = "tools"
 
 
 # Resources and prompts

@@ -10,6 +10,7 @@ from actors.cli.mcp_face.running import Executions
 from actors.cli.mcp_face.server import FaceLimits, Source, server_of
 from actors.cli.mcp_face.tools import ServerLibrary, ServerTools
 from bus.client import Client
+from bus.codec import decode
 from bus.ports import Delivery
 from bus.subjects import fill
 from schemas.events import AgentChangedEvent
@@ -43,16 +44,22 @@ class Offering:
         if of_servers is not None:
             sources.append(of_servers)
 
-        async def changed(_: Delivery) -> None:
+        async def other_agents(_: Delivery) -> None:
+            await changes.changed("tools")
+
+        async def other_lists(delivery: Delivery) -> None:
             if of_servers is not None:
                 of_servers.forget()
-            await changes.tools_changed()
+                await changes.changed(decode(ToolsChangedEvent, delivery.data).kind)
 
         server = server_of(sources, library, limits=FaceLimits(*limits), changes=changes)
         async with AsyncExitStack() as stack:
-            for event, key in ((ToolsChangedEvent, "server"), (AgentChangedEvent, "agent_id")):
+            for event, key, told in (
+                (ToolsChangedEvent, "server", other_lists),
+                (AgentChangedEvent, "agent_id", other_agents),
+            ):
                 subject = fill(event.SUBJECT or "", tenant=self._tenant, **{key: "*"})
-                subscription = self._client.transport.subscription(subject, changed)
+                subscription = self._client.transport.subscription(subject, told)
                 await stack.enter_async_context(subscription)
             if port is None:
                 await serving.serve_stdio(server)

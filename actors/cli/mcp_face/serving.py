@@ -26,7 +26,7 @@ STOP_SECONDS = 5
 async def serve_stdio(server: Server[Any]) -> None:
     """Serve whoever has started this process, until it closes our standard input."""
     async with stdio_server() as (reading, writing):
-        told = NotificationOptions(tools_changed=True)
+        told = NotificationOptions(*([True] * 3))
         await server.run(reading, writing, server.create_initialization_options(told))
 
 

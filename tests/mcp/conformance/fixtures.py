@@ -20,6 +20,7 @@ from actors.cli.mcp_face.server import server_of
 from actors.cli.mcp_face.serving import serve_http
 from actors.cli.mcp_face.shelves import Contents
 from schemas.problems import Problem
+from schemas.tool_servers import ListedKind
 
 PNG = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAA"
@@ -62,6 +63,13 @@ ARGUMENTS = {
 }
 
 
+CHANGES = Changes()
+TRIGGERS: Mapping[str, ListedKind] = {
+    "test_trigger_tool_change": "tools",
+    "test_trigger_prompt_change": "prompts",
+}
+
+
 class Fixtures:
     """Offers them in one page."""
 
@@ -81,6 +89,9 @@ class Fixtures:
         self, name: str, arguments: dict[str, Any], tell: Tell
     ) -> types.CallToolResult | None:
         del arguments
+        if name in TRIGGERS:
+            await CHANGES.changed(TRIGGERS[name])
+            return types.CallToolResult(content=[TEXT])
         if name == "test_error_handling":
             return failure(Problem(code="provider_error", message="it fails on purpose"))
         if name in {"test_tool_with_progress", "test_streaming_elicitation"}:
@@ -112,6 +123,7 @@ class Shelf:
         return [
             types.Prompt(
                 name=name,
+                description=f"Takes {len(arguments)} arguments.",
                 arguments=[types.PromptArgument(name=each, required=True) for each in arguments],
             )
             for name, arguments in ARGUMENTS.items()
@@ -140,4 +152,4 @@ def _told(url: str) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(serve_http, server_of([Fixtures()], Shelf(), changes=Changes()), 0, _told)
+    anyio.run(serve_http, server_of([Fixtures()], Shelf(), changes=CHANGES), 0, _told)
