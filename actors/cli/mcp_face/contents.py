@@ -26,12 +26,9 @@ def named(server: str, name: str) -> str:
 
 def splits(name: str) -> list[tuple[str, str]]:
     """Return which server and name a name may mean: both may hold what stands between them."""
-    parts = name.split(BETWEEN)
-    return [
-        (BETWEEN.join(parts[:place]), BETWEEN.join(parts[place:]))
-        for place in range(1, len(parts))
-        if parts[0] and BETWEEN.join(parts[place:])
-    ]
+    size = len(BETWEEN)
+    places = range(1, len(name) - size)
+    return [(name[:n], name[n + size :]) for n in places if name.startswith(BETWEEN, n)]
 
 
 def uri_of(server: str, uri: str) -> str:
