@@ -1,7 +1,7 @@
 """The live stream of an execution: its events, and the cursor (segment, sequence) of each."""
 
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
@@ -82,8 +82,14 @@ class ToolCalled(StreamMessage, tag="tool_call"):
     arguments: Any
 
 
+LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
+"""How severe a log message is, as syslog tells it (RFC 5424)."""
+
+
 class ToolProgressed(StreamMessage, tag="tool_progress"):
     """How far a tool has come, told by the process that calls it; ``total`` is not always known.
+
+    With a ``level`` the message is what its server has logged.
 
     It stands in the segment in which the model has asked for the tool, from ``first_progress`` on.
     Calls run side by side, so readers take it as it comes: it has no place in the cursors' order.
@@ -94,6 +100,7 @@ class ToolProgressed(StreamMessage, tag="tool_progress"):
     progress: float
     total: float | None = None
     message: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+    level: LogLevel | None = None
 
 
 class ToolReturned(StreamMessage, tag="tool_result"):

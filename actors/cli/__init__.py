@@ -21,6 +21,7 @@
 ``projections`` tables made from journals: how far they have come, making them anew
 ``journal``     the history of one entity, snapshots
 ``journals``    how both of them read
+``mcp_login``   a person logs in to a server that asks for it
 ``mcp_serve``   starts what ``mcp_face`` is: agents as tools of the Model Context Protocol
 ``mcp_servers`` how the servers of tools fare
 ``rendering``   tables and streams on a terminal

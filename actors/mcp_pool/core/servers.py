@@ -82,6 +82,10 @@ def operators_spec(name: str, server: OperatorServer) -> ServerSpec | str:
     strange = [each for each in server.env_from if not _ENVIRONMENT.match(each)]
     if strange:
         return f"{name}: env_from holds what is no name of a variable"
+    if server.command and server.oauth is not None:
+        return f"{name}: oauth is for servers with a url"
+    if (fault := _oauth_fault(server)) is not None:
+        return f"{name}: {fault[0]} {fault[1]}"
     if urls:
         places = tuple(ServerPlace(server.transport, url=url) for url in urls)
     else:
@@ -148,6 +152,23 @@ def _fault(server: RemoteServer) -> Problem | None:
         # Here a name may say that a credential is sent.
         if header_fault(name, "", "") or _reserved(name):
             return _wrong(f"server.secret_headers.{name[:64]}", "is not the name of such a header")
+    fault = _oauth_fault(server)
+    return _wrong(f"server.{fault[0]}", fault[1]) if fault is not None else None
+
+
+def _oauth_fault(terms: ServerTerms) -> tuple[str, str] | None:
+    """Return which field of the terms of OAuth is wrong, and why."""
+    oauth = terms.oauth
+    if oauth is None:
+        return None
+    if terms.secret is not None:
+        return "oauth", "and a secret cannot both give the bearer token"
+    if oauth.grant == "client_credentials" and None in (oauth.client_id, oauth.secret):
+        return "oauth.client_id", "and secret are what client_credentials are"
+    if oauth.secret is not None and oauth.client_id is None:
+        return "oauth.secret", "is none without the client_id it belongs to"
+    if oauth.client_metadata is not None and not oauth.client_metadata.startswith("https://"):
+        return "oauth.client_metadata", "must be an https URL"
     return None
 
 
