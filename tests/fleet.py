@@ -50,6 +50,12 @@ class PlainClient:
         answer = await self.ask("agents.apply", {"id": agent, "provider": provider})
         assert answer.get("type") != "problem", answer
 
+    async def reached(self, *patterns: str) -> None:
+        """Return when every server of these tools answers: its program takes a while to start."""
+        with anyio.fail_after(READY_SECONDS):
+            while (await self.ask("tools.list", {"patterns": patterns}))["unreachable"]:
+                await anyio.sleep(0.1)
+
     async def events(self, execution: str, *, timeout: float = 45) -> list[StreamEvent]:
         """Return the stored events of an execution once it has ended."""
         events: list[StreamEvent] = []
