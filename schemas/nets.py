@@ -327,9 +327,8 @@ class Join(StrictValue, omit_defaults=True):
     other, those of the innermost. Tokens of no group are one where ``need`` is given. After
     ``deadline_seconds`` from the first arrival, or when none of the rest can come any more because
     all of them have ended elsewhere, ``least`` are enough; fewer are a failure. The rest of the
-    group is cancelled. The token that goes on has the data of the first in the order of the fork,
-    without its element, and ``into`` becomes the list, in this order, of what ``take`` names in
-    each.
+    group is cancelled. The token that goes on has the data of the first in the order of the fork, but
+    instead of what ``take`` names ``into``: the list of that of each, in this order.
     """
 
     need: Annotated[int, msgspec.Meta(ge=1, le=MOST_FORK)] | None = None
@@ -358,9 +357,10 @@ class TransitionDefinition(StrictValue, omit_defaults=True):
     (``manual``). Of several that could take a token the highest ``priority`` goes first, then the
     one that stands first, and of several tokens the one that has lain longest. A token takes it at
     most ``most`` times. With ``to_places`` it puts a token into each; ``as_group`` makes them a
-    group, for a join. Tokens that ``all`` takes together are of the same groups, or the only ones
-    of theirs; their data are merged in the order of ``from_places``. ``agent_execution`` is another
-    way to write an action that runs an agent.
+    group, for a join. Tokens that ``all`` takes together are of the same groups, or one of them is
+    of no further group than the others; those of one group leave it. Their data are merged in the
+    order of ``from_places``. ``agent_execution`` is another way to write an action that runs an
+    agent.
     """
 
     id: TransitionId

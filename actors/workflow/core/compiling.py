@@ -47,7 +47,7 @@ class CompiledAction:
 
 
 class CompiledTransition:
-    """A transition. ``is_move`` says that it moves one token as it is, ``is_plain`` under no condition at all."""
+    """A transition. ``is_move``: it moves one token as it is; ``is_plain``: under no condition."""
 
     __slots__ = (
         "action",
@@ -187,6 +187,7 @@ class CompiledNet:
 
     def _growing(self) -> int:
         """Return which transitions may become enabled when there are fewer tokens, or more room."""
+        bounded = {name for name, place in self.places.items() if place.capacity}
         return sum(
             1 << each.rank
             for each in self.ranked
@@ -194,9 +195,7 @@ class CompiledNet:
             and (
                 each.over is not None
                 or len(each.targets) > 1
-                or any(
-                    place.capacity for name, place in self.places.items() if name in each.targets
-                )
+                or not bounded.isdisjoint(each.targets)
             )
         )
 

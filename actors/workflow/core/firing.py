@@ -27,7 +27,7 @@ from actors.workflow.core.steps import (
     TokensSet,
     UndoBegun,
 )
-from actors.workflow.core.tokens import MOST_HOPS, Marking, NetToken
+from actors.workflow.core.tokens import MOST_HOPS, Firing, Marking, NetToken
 from schemas.problems import Problem
 
 MOST_STEPS = 256
@@ -165,20 +165,25 @@ class Run(Running):
             for token in self.scratch.tokens.values()
             if places.get(token.place, token.place) not in self.net.places
         }
-        for firing in self.scratch.firings.values():
-            gone = firing.kind == "place" and places.get(firing.name, firing.name) != firing.name
-            if (
-                gone
-                or (firing.request is not None and self.net.action_of(firing) is None)
-                or (firing.kind == "action" and firing.name not in self.net.by_id)
-            ):
-                homeless.add(firing.name)
+        homeless |= {
+            firing.name
+            for firing in self.scratch.firings.values()
+            if not self._keeps(firing, places)
+        }
         if homeless:
             told = f"the new net has no place, or nothing that runs, for {min(homeless)}"
             return Problem(code="conflict", message=told, field="places")
         self.note(Rehoused(places=places))
         self.dirty, self.visited = self.net.auto, dict.fromkeys(self.net.hosts)
         return None
+
+    def _keeps(self, firing: Firing, places: dict[str, str]) -> bool:
+        """Say whether what runs is also part of the new net."""
+        if firing.kind == "action" and firing.name not in self.net.by_id:
+            return False
+        if firing.kind == "place" and places.get(firing.name, firing.name) != firing.name:
+            return False
+        return firing.request is None or self.net.action_of(firing) is not None
 
     # By itself
 
