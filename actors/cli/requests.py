@@ -27,6 +27,10 @@ BY_HAND = {
         "check": ("mcp_servers:check", "Ask a server for a sign of life and its tools."),
         "serve": ("mcp_serve:serve", "Offer agents as tools of MCP."),
     },
+    "workflows": {
+        "check": ("workflows:check", "Prove the workflows in files before they run."),
+        "graph": ("workflows:graph", "Draw the workflows in a file."),
+    },
 }
 """What stands among the requests of a domain and is none: where it is defined, what it is for."""
 
