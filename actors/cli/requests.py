@@ -88,7 +88,7 @@ class _Domain(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the verbs."""
         del ctx
-        return [*self._rows, *BY_HAND.get(self.name or "", ())]
+        return list(dict.fromkeys([*self._rows, *BY_HAND.get(self.name or "", ())]))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of a verb."""
@@ -104,7 +104,7 @@ class _Domain(click.Group):
         del ctx
         with formatter.section("Commands"):
             by_hand = BY_HAND.get(self.name or "", {})
-            rows = [(name, _short(row)) for name, row in self._rows.items()]
+            rows = [(n, _short(row)) for n, row in self._rows.items() if n not in by_hand]
             formatter.write_dl([*rows, *((name, words) for name, (_, words) in by_hand.items())])
 
 

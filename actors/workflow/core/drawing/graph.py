@@ -29,7 +29,7 @@ class GraphNode(NamedTuple):
 
 
 class GraphEdge(NamedTuple):
-    """A way of tokens. ``note`` is empty for the usual one: else a timeout, an error, an empty list."""
+    """A way of tokens. ``note`` is empty for the usual one: else why they go it."""
 
     source: str
     target: str

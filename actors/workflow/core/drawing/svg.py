@@ -1,4 +1,4 @@
-"""A net as SVG: in layers from the initial place on, each node after those that lead to it. Pure."""
+"""A net as SVG: in layers from the initial place on, each node after what leads to it. Pure."""
 
 from collections.abc import Iterator, Mapping
 from html import escape
@@ -55,7 +55,7 @@ def _lines(drawn: NetGraph) -> Iterator[str]:
 
 
 def _layers(drawn: NetGraph) -> list[list[str]]:
-    """Return the nodes by how far they are from the initial place; what it does not reach is last."""
+    """Return the nodes by how far they are from the initial place; those out of reach last."""
     follows: dict[str, list[str]] = {node.key: [] for node in drawn.nodes}
     for edge in drawn.edges:
         follows[edge.source].append(edge.target)
