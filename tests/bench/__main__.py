@@ -27,6 +27,7 @@ from tests.bench import (
     streaming,
     streaming_clients,
     streaming_memory,
+    workflow_proof,
 )
 from tests.bench.rows import HEAD, line
 
@@ -46,6 +47,7 @@ BENCHES = {
         sleepers,
         open_items,
         bodies,
+        workflow_proof,
     )
 }
 BY_NAME = {
