@@ -181,7 +181,7 @@ def merged_group(tokens: Sequence[Lying]) -> tuple[GroupMark, ...] | None:
     """Return the groups of the token that several become; None if they do not belong together.
 
     Tokens belong together whose groups are the same, or begin those of the others. Several of one
-    group become a token outside it.
+    group that was made by a split become a token outside it.
     """
     longest = max((token.group for token in tokens), key=len)
     if all(longest[: len(token.group)] == token.group for token in tokens):
@@ -190,7 +190,7 @@ def merged_group(tokens: Sequence[Lying]) -> tuple[GroupMark, ...] | None:
     for token in tokens:
         if len(token.group) != len(longest) or token.group[:-1] != outer:
             return None
-        if token.group[-1].group != longest[-1].group:
+        if token.group[-1].group != longest[-1].group or not token.group[-1].split:
             return None
     return outer
 
