@@ -253,9 +253,9 @@ class Running:
                 return
             problem = further
         policy = self.net.by_id[firing.name].definition.on_error
-        # Whether it had its effect nobody knows: a person has to look.
-        is_open = problem.code == "outcome_unknown" and policy.then == "fail"
-        if policy.then == "pause" or is_open:
+        # Where an effect may have been, or not, a person decides rather than the instance ends.
+        is_unsure = problem.code == "outcome_unknown" and policy.then == "fail" and not skips
+        if policy.then == "pause" or is_unsure:
             self.note(ActionFailed(firing=firing.id, problem=problem, then="pause"))
         elif policy.then == "route" and policy.to_place is not None:
             put = TokenChange(id=token.id, place=policy.to_place, sets=sets)

@@ -296,7 +296,7 @@ def test_tokens_of_no_group_are_joined_by_number():
         instance.do("put", "a", {"n": n}, {})
 
     assert instance.places == {"a": 2, "b": 1}
-    assert [each.data.get("results") for each in instance.marking.tokens.values()][0] == [0, 1, 2]
+    assert next(each.data.get("results") for each in instance.marking.tokens.values()) == [0, 1, 2]
 
 
 def test_all_takes_the_tokens_of_a_split_group_together_but_not_those_of_a_fork():
@@ -309,6 +309,25 @@ def test_all_takes_the_tokens_of_a_split_group_together_but_not_those_of_a_fork(
 
     assert instance.places == {"d": 1}
     assert instance.token.group == ()
+
+
+def test_all_finds_tokens_that_belong_together_whichever_come_first():
+    compiled = net(
+        ["*a", "b", "x", "y", "free", "d!"],
+        {"id": "fork", "arc": "a > b", "fork": {"over": "items", "most": 9}},
+        {
+            "id": "one",
+            "arc": "b > x",
+            "rules": [{"type": "field_equals", "field": "item", "value": 1}],
+        },
+        {"id": "two", "arc": "b > x, y"},
+        {"id": "meet", "arc": "free, x, y > d", "mode": "all"},
+    )
+    instance = Instance(compiled, {"items": [1, 2]})
+    instance.do("put", "free", {"free": True}, {})
+
+    assert instance.places == {"x": 1, "d": 1}
+    assert instance.marking.tokens.popitem()[1].data == {"free": True, "item": 2}
 
 
 # Room
