@@ -45,19 +45,20 @@ class Run(Running):
     ``whole``.
     """
 
-    __slots__ = ("more",)
+    __slots__ = ("had_more", "more")
 
     def __init__(
         self, net: CompiledNet, marking: Marking, now: datetime, *, whole: bool = True
     ) -> None:
         super().__init__(net, marking, now)
         self.more = False
+        self.had_more = marking.more
         if not whole and not marking.more:
             self.dirty = net.growing
 
     def event(self) -> NetStepped | None:
-        """Return all steps as one event; None if there are none."""
-        if not self.steps:
+        """Return all steps as one event; None if there is nothing to tell."""
+        if not self.steps and self.more == self.had_more:
             return None
         return NetStepped(at=self.scratch.at, steps=tuple(self.steps), more=self.more)
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from actors.workflow.core import failures
 from actors.workflow.core.compiling import CompiledNet
-from actors.workflow.core.enabling import arrivals, deadline_of, promised
+from actors.workflow.core.enabling import arrivals, deadline_of, has_room, may_pay, promised
 from actors.workflow.core.hosting import next_runs
 from actors.workflow.core.running import Running
 from actors.workflow.core.scratch import Lying, Scratch
@@ -92,10 +92,12 @@ def _of_places(net: CompiledNet, scratch: Scratch) -> Iterator[datetime]:
 def _of_joins(net: CompiledNet, scratch: Scratch) -> Iterator[datetime]:
     for transition in net.joins:
         join = transition.definition.join
-        if join is not None and join.deadline_seconds is not None and transition.auto:
-            for here in arrivals(scratch, transition).values():
-                if (at := deadline_of(join, here)) is not None:
-                    yield at
+        if join is None or not transition.auto or not may_pay(net, scratch, transition):
+            continue
+        for here in arrivals(scratch, transition).values() if join.deadline_seconds else ():
+            at = deadline_of(join, here)
+            if at is not None and has_room(net, scratch, transition, here):
+                yield at
 
 
 def deadline_of_undo(action: Action | PlaceAgentConfig, now: datetime) -> datetime | None:
