@@ -27,6 +27,7 @@ from tests.bench import (
     streaming,
     streaming_clients,
     streaming_memory,
+    workflow,
     workflow_proof,
 )
 from tests.bench.rows import HEAD, line
@@ -47,6 +48,7 @@ BENCHES = {
         sleepers,
         open_items,
         bodies,
+        workflow,
         workflow_proof,
     )
 }
