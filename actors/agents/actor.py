@@ -28,7 +28,7 @@ from actors.agents.adapters.templates import opened as opened_templates
 from actors.agents.adapters.tool_service import ToolCommands
 from actors.agents.adapters.tools import RememberedTools
 from actors.agents.config import AgentsConfig
-from actors.agents.core.acceptance import accept, bounds, plain_request, task_of
+from actors.agents.core.acceptance import accept, begun_by, bounds, plain_request, task_of
 from actors.agents.core.embedding import ATTEMPTS, TIMEOUT_SECONDS, accept_embedding
 from actors.agents.core.entity import EXECUTION
 from actors.agents.core.listing import Activity, page_agents, status_of
@@ -37,6 +37,7 @@ from actors.agents.core.prompt import assemble, unused
 from actors.agents.core.requests import digest_of
 from actors.agents.core.tool_offers import NO_TOOLS, ToolOffers, offers, servers
 from bus.actor import Actor, Here, Own
+from bus.client.beginning import BEGIN
 from bus.codec import decode, encode
 from bus.errors import ProblemError
 from bus.fairness.slices import Slices
@@ -274,6 +275,7 @@ class Agents:
 
     async def begin(self, caller: Caller, wanted: Accept, *, fresh: bool) -> ExecutionHandle:
         """Have the owner accept an execution; one whose id is ``fresh`` has none before it."""
+        wanted = demanded(begun_by(caller.began_by, wanted))
         origin = wanted.origin
         await self._admission.demand(origin.tenant, origin.execution_id)
         envelope = caller.envelope(
@@ -489,6 +491,7 @@ ACTOR = Actor(
     follows=[PRICES, KNOWN_TERMS],
     projections=[LISTED],
     services=[Agents, ToolCommands, Templates],
-    asks=[ACCOUNT_ENTITY],
+    jobs=[BEGIN],
+    asks=[ACCOUNT_ENTITY, EXECUTION_ENTITY],
     opened=opened,
 )
