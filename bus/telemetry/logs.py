@@ -33,6 +33,11 @@ _LEVELS: dict[Level, int] = {
     "error": logging.ERROR,
 }
 
+_SHOWN_AS = {"warn": "warning", "exception": "error"}
+"""Methods of a logger that are not named like their level."""
+
+_stamped = structlog.processors.TimeStamper(fmt="iso", utc=True, key="at")
+
 _COARSE = frozenset(
     structlog.make_filtering_bound_logger(level)
     for level in _LEVELS.values()
@@ -53,15 +58,9 @@ def configure(
     """
     target = sys.stdout if stream is None else stream
     console = style == "console" or (style == "auto" and target.isatty())
+    collect = _Collect(fields)
     structlog.configure(
-        processors=[
-            _Stamp(fields),
-            _describe_error,
-            _redact,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
-            *((_printable, _console(target)) if console else (_as_json,)),
-        ],
+        processors=[collect, _printable, _console(target)] if console else [collect, _as_json],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.PrintLoggerFactory(target),
         cache_logger_on_first_use=False,
@@ -74,26 +73,34 @@ def says_details() -> bool:
     return structlog.get_config()["wrapper_class"] not in _COARSE
 
 
-class _Stamp:
-    """Adds who writes and what the running task works for."""
+class _Collect:
+    """Makes the whole line: when and how grave, who writes, what for, and what may be said of it.
+
+    One step of it, because each execution is a line.
+    """
 
     def __init__(self, fields: dict[str, str]) -> None:
-        self._fields = fields
+        self._fields = redact(fields)
 
-    def __call__(self, _logger: Any, _method: str, line: Line) -> Line:
+    def __call__(self, _logger: Any, method: str, line: Line) -> Line:
         context = current()
-        trace = {"trace_id": context.trace.split("-")[1]} if context.trace else {}
-        return {**self._fields, **context.fields, **trace, **line}
+        if (info := line.pop("exc_info", None)) is not None:
+            _describe(_error_of(info), line)
+        if context.fields:
+            line = {**context.fields, **line}
+        if context.trace:
+            line.setdefault("trace_id", context.trace.split("-")[1])
+        first = {"at": "", "level": _SHOWN_AS.get(method, method)}
+        _stamped(_logger, method, first)
+        return {**first, **self._fields, **redact(line), **first}
 
 
-def _describe_error(_logger: Any, _method: str, line: Line) -> Line:
-    error = _error_of(line.pop("exc_info", None))
+def _describe(error: BaseException | None, line: Line) -> None:
     if error is not None:
         line["error_type"] = type(error).__name__
         line["error_at"] = _places(error)
         if isinstance(error, CallboardError | OSError):
             line["error_text"] = str(error)
-    return line
 
 
 def _error_of(info: Any) -> BaseException | None:
@@ -117,17 +124,12 @@ def _places(error: BaseException) -> list[str]:
     ]
 
 
-def _redact(_logger: Any, _method: str, line: Line) -> Line:
-    return redact(line)
-
-
 def _console(target: TextIO) -> structlog.dev.ConsoleRenderer:
     return structlog.dev.ConsoleRenderer(colors=target.isatty(), timestamp_key="at", pad_event_to=0)
 
 
 def _as_json(_logger: Any, _method: str, line: Line) -> str:
-    first = {"at": line.pop("at", None), "level": line.pop("level", None)}
-    return printable(msgspec.json.encode({**first, **line}).decode())
+    return printable(msgspec.json.encode(line).decode())
 
 
 def _printable(_logger: Any, _method: str, line: Line) -> Line:

@@ -77,10 +77,7 @@ _KEYS = re.compile(
     r"|\bS[UAONCX][A-Z2-7]{40,}"
     r"|\beyJ[-_A-Za-z0-9]{8,}\.[-_.A-Za-z0-9]+"
 )
-_MARKS = (
-    *("earer", "asic", "//", "k-", "k_", "xai", "ghp", "AKIA", "AIza", "eyJ"),
-    *("SU", "SA", "SO", "SN", "SC", "SX"),
-)
+_MARKS = re.compile(r"earer|asic|//|k[-_]|xai|ghp|A(?:KIA|Iza)|eyJ|S[UAONCX]").search
 """What looks like a key has one of these in it: to look for them costs a tenth of the pattern."""
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -146,10 +143,8 @@ def scrub(text: str) -> str:
         return text
     # Cut after masking, or half a key could remain at the end.
     masked = text[: 2 * LONGEST]
-    for mark in _MARKS:
-        if mark in masked:
-            masked = _KEYS.sub(_mask, masked)
-            break
+    if _MARKS(masked):
+        masked = _KEYS.sub(_mask, masked)
     return masked if len(masked) <= LONGEST else f"{masked[:LONGEST]}…"
 
 
