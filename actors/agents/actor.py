@@ -103,6 +103,7 @@ from schemas.llm import GenerateRequest
 from schemas.problems import Problem
 from schemas.streams import ReadStream, StreamPage
 from schemas.terms import Restriction
+from schemas.triggers import TRIGGER_ENTITY
 
 
 class Stores(NamedTuple):
@@ -482,6 +483,9 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
         )
 
 
+BEGINNERS = ("workflow", TRIGGER_ENTITY)
+"""The entities of other actors for which this one begins executions, and tells of their ends."""
+
 ACTOR = Actor(
     name="agents",
     settings=AgentsConfig,
@@ -492,6 +496,6 @@ ACTOR = Actor(
     projections=[LISTED],
     services=[Agents, ToolCommands, Templates],
     jobs=[BEGIN],
-    asks=[ACCOUNT_ENTITY, EXECUTION_ENTITY],
+    asks=[ACCOUNT_ENTITY, EXECUTION_ENTITY, *BEGINNERS],
     opened=opened,
 )

@@ -25,7 +25,7 @@ from bus.projection.file import microseconds
 from bus.subjects import filter_for
 from schemas.base import Internal
 from schemas.executions import ENDED, ExecutionStatus
-from schemas.workflow_runs import ListedOrigin, RunGlance, RUN_SUBJECT, WorkflowRun
+from schemas.workflow_runs import RUN_SUBJECT, ListedOrigin, RunGlance, WorkflowRun
 
 RUNS = Table(
     name="run",

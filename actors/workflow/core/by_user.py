@@ -2,7 +2,6 @@
 
 from typing import Any, cast
 
-
 from actors.workflow.core.lookup import compiled
 from actors.workflow.core.messages import (
     AnswerPerson,

@@ -10,6 +10,7 @@ import msgspec
 from actors.workflow.core.by_user import by_user
 from actors.workflow.core.lookup import compiled
 from actors.workflow.core.messages import (
+    NO_NET,
     AnswerPerson,
     BeginRun,
     CancelHeard,
@@ -133,7 +134,7 @@ def _begin(state: WorkflowInstance | None, command: BeginRun, now: datetime) -> 
         if refused is not None:
             return refuse(refused)
     onward(turn)
-    bare = msgspec.structs.replace(command, net=msgspec.Raw(), marking=None)
+    bare = msgspec.structs.replace(command, net=NO_NET, marking=None)
     return _decision(turn, bare, None)
 
 

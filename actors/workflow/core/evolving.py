@@ -10,8 +10,8 @@ from actors.workflow.core.messages import (
     CancelAsked,
     CancelHeard,
     RunBegan,
-    RunCommand,
     RunClosed,
+    RunCommand,
     RunMigrated,
     RunStep,
     RunSuspended,
@@ -48,7 +48,7 @@ from schemas.work import ReplyTo
 replace = msgspec.structs.replace
 
 MOST_SEEN = 64
-"""Commands of users of which a repeat is known: it comes within seconds, from who was not answered."""
+"""Commands of users of which a repeat is known: who is not answered repeats within seconds."""
 
 
 def evolve(state: WorkflowInstance | None, event: Turned) -> WorkflowInstance:

@@ -41,6 +41,9 @@ from schemas.workflow_runs import RunGlance
 
 INSTANCE_ENTITY = "workflow"
 
+NO_NET = msgspec.Raw(b"null")
+"""Stands where a net is left out (compared with ``is``)."""
+
 ActionKind = Literal["agent", "tool", "workflow", "http"]
 """The actions for which work is done outside."""
 
@@ -75,7 +78,7 @@ class BeginRun(Internal, tag="begin"):
 
     origin: RunOrigin
     version: int
-    net: msgspec.Raw = msgspec.Raw()
+    net: msgspec.Raw = NO_NET
     net_digest: str = ""
     data: dict[str, Any] = {}
     metadata: dict[str, Any] = {}

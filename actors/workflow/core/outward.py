@@ -97,6 +97,7 @@ def _published(event: Turned, after: WorkflowInstance) -> Iterator[Publish]:
                 subject=f"cb.{after.origin.tenant}.{action.subject}",
                 body=cast("msgspec.Struct", step.request or {}),
                 stored=action.subject.startswith("events."),
+                id=f"workflow.{after.origin.tenant}.{after.origin.instance_id}.{step.firing}",
             )
 
 

@@ -34,7 +34,7 @@ def child_of(origin: RunOrigin, entity: str, firing: str, attempt: int) -> Reply
     """
     whose, end = origin.instance_id, f"-{firing}-{attempt}"
     if len(whose) + len(end) > _LONGEST_ID:
-        whose = sha256(whose.encode()).hexdigest()[:32]
+        whose = f"{whose[:16]}-{sha256(whose.encode()).hexdigest()[:20]}"
     return ReplyTo(entity=entity, tenant=origin.tenant, key=whose + end)
 
 

@@ -11,11 +11,11 @@ from schemas.nets import HumanAction
 from schemas.streams import STREAM_SUBJECT
 from schemas.work import ReplyTo
 from schemas.workflow_runs import (
-    ListedOrigin,
-    RunGlance,
     RUN_SUBJECT,
     FiringPhase,
+    ListedOrigin,
     RunFiring,
+    RunGlance,
     RunToken,
     WorkflowHandle,
     WorkflowRun,

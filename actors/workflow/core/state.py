@@ -6,11 +6,12 @@ form is found by the digest.
 
 from collections.abc import Sequence
 from datetime import datetime
+
 import msgspec
 
 from actors.workflow.core.compiling import CompiledNet
 from actors.workflow.core.lookup import compiled
-from actors.workflow.core.messages import ActionKind, RunOrigin
+from actors.workflow.core.messages import NO_NET, ActionKind, RunOrigin
 from actors.workflow.core.tokens import Marking
 from schemas import pages
 from schemas.attempts import Attempts
@@ -59,8 +60,9 @@ class Cancelling(Value, omit_defaults=True):
 class WorkflowInstance(Internal):
     """One instance. ``turn`` is the number of its newest turn, at ``at``.
 
-    ``seen`` are the ids of the last commands of users. ``cancelling`` is what it has begun and no longer wants, until that has taken note. ``segment``
-    is the next one of its stream. ``end`` is what ``reply_to`` is told, until it has answered.
+    ``seen`` are the ids of the last commands of users. ``cancelling`` is what it has begun and no
+    longer wants, until that has taken note. ``segment`` is the next one of its stream. ``end`` is
+    what ``reply_to`` is told, until it has answered.
     """
 
     origin: RunOrigin
@@ -114,7 +116,7 @@ def has_ended(state: WorkflowInstance) -> bool:
 
 def split(state: WorkflowInstance) -> tuple[WorkflowInstance, tuple[bytes, ...]]:
     """Take out the net, which many instances share and a snapshot stores once."""
-    return msgspec.structs.replace(state, net=msgspec.Raw(b"null")), (bytes(state.net),)
+    return msgspec.structs.replace(state, net=NO_NET), (bytes(state.net),)
 
 
 def joined(state: WorkflowInstance, parts: Sequence[bytes]) -> WorkflowInstance:

@@ -13,6 +13,7 @@ from actors.workflow.core.evolving import evolve
 from actors.workflow.core.messages import BeginRun, RunBegan, RunCommand, Turned
 from actors.workflow.core.state import WorkflowInstance
 from actors.workflow.core.steps import NetStepped
+from schemas.steps import Steps
 
 
 class Replayed(NamedTuple):
@@ -22,18 +23,20 @@ class Replayed(NamedTuple):
     difference: str | None = None
 
 
-def state_after(turns: Sequence[Turned]) -> WorkflowInstance | None:
+def state_after(turns: Sequence[Turned]) -> Steps[WorkflowInstance | None]:
     """Return the state after turns, from the first one on; None without any."""
     state = None
     for turn in turns:
+        yield
         state = evolve(state, turn)
     return state
 
 
-def replayed(turns: Sequence[Turned]) -> Replayed:
+def replayed(turns: Sequence[Turned]) -> Steps[Replayed]:
     """Decide each turn again, on the state that the stored ones before it lead to."""
     state: WorkflowInstance | None = None
     for number, turn in enumerate(turns, start=1):
+        yield
         decision = decide(state, command_of(turn), turn.at)
         made = decision.events[0] if decision.events else None
         if made != turn:
