@@ -327,8 +327,8 @@ class Join(StrictValue, omit_defaults=True):
     other, those of the innermost. Tokens of no group are one where ``need`` is given. After
     ``deadline_seconds`` from the first arrival, or when none of the rest can come any more because
     all of them have ended elsewhere, ``least`` are enough; fewer are a failure. The rest of the
-    group is cancelled. The token that goes on has the data of the first in the order of the fork, but
-    instead of what ``take`` names ``into``: the list of that of each, in this order.
+    group is cancelled. The token that goes on has the data of the first in the order of the fork,
+    but instead of what ``take`` names ``into``: the list of that of each, in this order.
     """
 
     need: Annotated[int, msgspec.Meta(ge=1, le=MOST_FORK)] | None = None
