@@ -8,6 +8,7 @@ import anyio
 import msgspec
 import pytest
 
+from actors.workflow.adapters import trigger_acts
 from actors.workflow.adapters.known_nets import DueCrons, KnownNets
 from actors.workflow.adapters.trigger_acts import TriggerActs
 from actors.workflow.adapters.triggers import Triggers
@@ -466,7 +467,8 @@ async def test_a_stored_event_starts_what_listens_and_is_done_with():
     assert fleet.names == ["start"]
 
 
-async def test_nobody_there_brings_the_event_again():
+async def test_nobody_there_brings_the_event_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(trigger_acts, "PATIENCE_SECONDS", 0.0)
     fleet = FakeFleet()
     fleet.refusals["start"] = Problem(code="unavailable", message="later", retryable=True)
     listens = listener(fleet, told(definition(trigger(subject="events.lead.*"))))
