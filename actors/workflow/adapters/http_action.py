@@ -3,6 +3,9 @@
 Nothing of a request or an answer is logged, and no problem holds bytes of either.
 """
 
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urljoin
 
@@ -14,20 +17,34 @@ from actors.workflow.core.http_answers import (
     outcome_of,
     refusal_of,
 )
+from bus.actor import Here
 from bus.codec import accepting
 from bus.errors import ProblemError
 from bus.fairness.slices import Slices
-from bus.http import HttpAnswer, HttpClient, HttpError, HttpExchange, HttpLimits, HttpNotSentError
+from bus.http import (
+    HttpAnswer,
+    HttpClient,
+    HttpError,
+    HttpExchange,
+    HttpLimits,
+    HttpNotSentError,
+    HttpProxies,
+)
 from bus.http.urls import http_target
-from bus.ports import Clock
+from bus.ports import Bus
+from bus.security.egress import Egress
 from bus.security.secrets import Secrets
+from bus.work.worker import Job
 from schemas.callbacks import MOST_TOLD_BYTES, EndOutcome
-from schemas.http_actions import HttpDone, HttpWork, is_once
+from schemas.http_actions import HTTP_QUEUE, HttpDone, HttpWork, is_once
 from schemas.problems import Problem
 from schemas.work import Stopped, WorkFailure, WorkItem
 
 LIMITS = HttpLimits(connections=64, read_seconds=None, body_bytes=2 * MOST_TOLD_BYTES)
 """A request is bounded by its deadline, and its answer here."""
+
+PLACES = 256
+"""Requests that one process makes at a time: each waits for its server."""
 
 _KEPT_ELSEWHERE = frozenset({"accept", "accept-language", "user-agent"})
 """What a definition says in headers is for the server that it names, as is the secret."""
@@ -75,10 +92,10 @@ class _Legs:
 class HttpCaller:
     """Does the work items of the queue ``http``."""
 
-    def __init__(self, client: HttpClient, secrets: Secrets, clock: Clock) -> None:
+    def __init__(self, client: HttpClient, secrets: Secrets, bus: Bus) -> None:
+        self.bus = bus
         self._client = client
         self._secrets = secrets
-        self._clock = clock
         self._slices = Slices()
         self._cut: dict[str, bool] = {}
 
@@ -106,7 +123,7 @@ class HttpCaller:
         return Stopped(work=item.work, attempt=item.attempt, sent=sent)
 
     async def _in_time(self, item: WorkItem[HttpWork], legs: _Legs) -> EndOutcome:
-        seconds = (item.body.deadline - self._clock()).total_seconds()
+        seconds = (item.body.deadline - self.bus.clock()).total_seconds()
         with anyio.move_on_after(max(seconds, 0)):
             return await self._outcome(item, legs)
         raise _FailedError(_LATE, sent=legs.are_sent)
@@ -162,6 +179,27 @@ class HttpCaller:
             return (await self._slices.run(accepting(object, data), tenant),)
         except ProblemError:
             return None
+
+
+HTTP_REQUEST = Job(
+    queue=HTTP_QUEUE,
+    body_type=HttpWork,
+    handle=HttpCaller.do_request,
+    stopped=HttpCaller.stopped,
+    places=lambda _: PLACES,
+    # A server that hangs takes half of the places at most, and so on: others find some free.
+    is_long=True,
+)
+
+
+@asynccontextmanager
+async def opened(here: Here) -> AsyncGenerator[HttpCaller]:
+    """Open what makes requests, under the operator's policy, while the context is open."""
+    config = here.config
+    egress = Egress(allow_loopback=config.allow_loopback, allowed=config.allowed_hosts)
+    secrets = Secrets.load({}, config.secrets_file, os.environ)
+    async with HttpClient(egress, LIMITS, proxies=HttpProxies.of(os.environ)) as client:
+        yield HttpCaller(client, secrets, here.bus)
 
 
 async def _beginning(answer: HttpAnswer) -> tuple[bytes, bool]:

@@ -1,7 +1,8 @@
 """Which subjects of a tenant are a workflow's own to publish on, and to listen to. Pure.
 
 A subject in a definition is relative to ``cb.<tenant>``. Its first part decides: there the contract
-has its requests, streams, events and records, and nobody else publishes there.
+has its requests, streams and records, and nobody else publishes there. Below ``events`` facts of
+one's own are stored like those of the contract; only its nouns are taken.
 """
 
 from functools import cache
@@ -22,9 +23,13 @@ _COMING = frozenset(
 
 def publish_fault(subject: str, field: str) -> Problem | None:
     """Return why a workflow must not publish on a subject; None if it may."""
-    first = subject.partition(".")[0]
+    first, _, rest = subject.partition(".")
+    noun = rest.partition(".")[0]
+    if first == "events" and noun and noun not in _nouns():
+        return None
     if first in RESERVED or first in _domains():
-        message = f"{first} belongs to the contract: publish on a subject of your own"
+        whose = f"{first}.{noun}" if first == "events" and noun else first
+        message = f"{whose} belongs to the contract: publish on a subject of your own"
         return Problem(code="validation", message=message, field=field)
     return None
 
@@ -46,6 +51,12 @@ def pattern_fault(pattern: str, field: str) -> Problem | None:
 def is_stored(pattern: str) -> bool:
     """Say whether streams keep what a pattern catches."""
     return pattern.partition(".")[0] in STORED
+
+
+@cache
+def _nouns() -> frozenset[str]:
+    """Return of what the contract tells facts."""
+    return frozenset(row.subject.split(".")[3] for row in catalog.events()) | _COMING
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import gzip
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -54,10 +55,15 @@ def item(url: str, values: dict[str, Any] | None = None, **given: Any) -> WorkIt
     )
 
 
+def caller(client: HttpClient) -> HttpCaller:
+    bus: Any = SimpleNamespace(clock=lambda: NOW)
+    return HttpCaller(client, SECRETS, bus)
+
+
 async def done(wanted: WorkItem[HttpWork], egress: Egress = HERE) -> HttpDone | WorkFailure:
     with anyio.fail_after(20):
         async with HttpClient(egress, LIMITS) as client:
-            return await HttpCaller(client, SECRETS, lambda: NOW).do_request(wanted)
+            return await caller(client).do_request(wanted)
 
 
 async def value(wanted: WorkItem[HttpWork]) -> dict[str, Any]:
@@ -275,14 +281,14 @@ async def test_called_off_says_whether_it_was_sent():
         await anyio.sleep_forever()
 
     async with serving(play) as server, HttpClient(HERE, LIMITS) as client:
-        caller, wanted = HttpCaller(client, SECRETS, lambda: NOW), item(server.url)
+        http, wanted = caller(client), item(server.url)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(caller.do_request, wanted)
+            tasks.start_soon(http.do_request, wanted)
             await reached.wait()
             tasks.cancel_scope.cancel()
 
-        assert caller.stopped(wanted).sent
-        assert not caller.stopped(wanted).sent
+        assert http.stopped(wanted).sent
+        assert not http.stopped(wanted).sent
 
 
 @pytest.mark.parametrize(

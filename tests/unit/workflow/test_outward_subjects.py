@@ -13,14 +13,25 @@ def test_a_subject_of_ones_own_is_open(subject: str):
     assert not is_stored(subject)
 
 
-@pytest.mark.parametrize(
-    "first", ["stream", "events", "record", "submit", "agents", "executions", "tasks"]
-)
+@pytest.mark.parametrize("first", ["stream", "record", "submit", "agents", "executions", "tasks"])
 def test_nothing_is_published_where_the_contract_speaks(first: str):
     fault = publish_fault(f"{first}.a.b", "net.transitions.2.action.subject")
     assert fault is not None
     assert (fault.code, fault.field) == ("validation", "net.transitions.2.action.subject")
     assert publish_fault(first, "f") is not None
+
+
+@pytest.mark.parametrize(
+    ("subject", "open_"),
+    [
+        ("events.lead.scored", True),
+        ("events.execution.completed.x", False),
+        ("events.execution", False),
+        ("events", False),
+    ],
+)
+def test_facts_of_ones_own_have_nouns_of_their_own(subject: str, open_: bool):
+    assert (publish_fault(subject, "f") is None) == open_
 
 
 def test_no_request_of_the_contract_can_be_published_or_listened_to():
