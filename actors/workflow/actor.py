@@ -7,12 +7,14 @@ from contextlib import asynccontextmanager
 from actors.workflow.adapters.definitions import NETS, Workflows
 from actors.workflow.adapters.definitions import opened as opened_definitions
 from actors.workflow.adapters.history import Histories
-from actors.workflow.adapters.http_action import HttpCaller
+from actors.workflow.adapters.http_action import HTTP_REQUEST, HttpCaller
 from actors.workflow.adapters.listed import INSTANCES
 from actors.workflow.adapters.past import Past
 from actors.workflow.adapters.quoting import Quotes
 from actors.workflow.adapters.runs import RunSources, WorkflowRuns
+from actors.workflow.adapters.triggers import opened as opened_triggers
 from actors.workflow.config import WorkflowConfig
+from actors.workflow.core.cron_trigger import CRONS
 from actors.workflow.core.entity import INSTANCE
 from actors.workflow.core.messages import INSTANCE_ENTITY
 from bus.actor import Actor, Here, Own
@@ -20,18 +22,7 @@ from bus.http import HttpClient
 from bus.jetstream.reading import StreamReader
 from bus.security.egress import Egress
 from bus.security.secrets import Secrets
-from bus.work.worker import Job
-from schemas.http_actions import HTTP_QUEUE, HttpWork
 from schemas.lifecycle import EXECUTION_ENTITY
-
-REQUEST = Job(
-    queue=HTTP_QUEUE,
-    body_type=HttpWork,
-    handle=HttpCaller.do_request,
-    stopped=HttpCaller.stopped,
-    places=lambda config: config.max_requests,
-    is_long=True,
-)
 
 
 @asynccontextmanager
@@ -45,12 +36,14 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
     async with (
         HttpClient(egress, field="url") as client,
         opened_definitions(here.bucket(NETS), bus, quotas, quotes) as workflows,
+        opened_triggers(here, here.bucket(NETS)) as triggers,
     ):
         sources = RunSources(workflows, quotes, past, here.projection(INSTANCES), bus.clock)
         runs = WorkflowRuns(here.owners(INSTANCE_ENTITY), sources, config.request_timeout)
         yield Own(
             handlers=[workflows, runs],
             doer=HttpCaller(client, secrets, bus.clock),
+            parts=[triggers],
             uses=[workflows.uses],
         )
 
@@ -58,11 +51,11 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
 ACTOR = Actor(
     name="workflow",
     settings=WorkflowConfig,
-    entities=[INSTANCE],
+    entities=[INSTANCE, CRONS],
     stores=[NETS],
     projections=[INSTANCES],
     services=[Workflows, WorkflowRuns],
-    jobs=[REQUEST],
+    jobs=[HTTP_REQUEST],
     asks=[EXECUTION_ENTITY],
     opened=opened,
 )

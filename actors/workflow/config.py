@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from bus.config import Config
-from schemas.settings import Count, Seconds, env
+from schemas.settings import Seconds, env
 
 
 class WorkflowConfig(Config):
@@ -16,11 +16,3 @@ class WorkflowConfig(Config):
             "seconds a request waits for the owner of its execution; it covers two owners lost",
         ),
     ] = 10.0
-    max_requests: Annotated[
-        Count,
-        env(
-            "WORKFLOW_MAX_REQUESTS",
-            "HTTP requests that one process makes at a time; a server that hangs takes half of "
-            "them at most",
-        ),
-    ] = 256

@@ -143,8 +143,8 @@ class WorkflowRuns:
 
     @answers(SignalWorkflow)
     async def do_signal(self, caller: Caller, wanted: SignalWorkflow) -> WorkflowHandle:
-        """Tell an instance of an event."""
-        return await self._acted(caller, wanted)
+        """Tell an instance of an event, which it takes once."""
+        return await self._acted(caller, wanted, wanted.id)
 
     @answers(AnswerWorkflow)
     async def do_answer(self, caller: Caller, wanted: AnswerWorkflow) -> WorkflowHandle:

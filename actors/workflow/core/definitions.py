@@ -11,7 +11,14 @@ from hashlib import sha256
 import msgspec
 
 from actors.workflow.core.money import agents_of
-from schemas.nets import MOST_DEFINITION_BYTES, NetDefinition
+from actors.workflow.core.outward_subjects import pattern_fault, publish_fault
+from schemas.nets import (
+    MOST_DEFINITION_BYTES,
+    EventAction,
+    EventTrigger,
+    NetDefinition,
+    PublishAction,
+)
 from schemas.problems import Problem
 from schemas.versioned import changed
 from schemas.workflow_definitions import (
@@ -62,7 +69,28 @@ def refusal(net: NetDefinition, proof: NetProof) -> Problem | None:
     if size > MOST_DEFINITION_BYTES:
         message = f"the net has {size} bytes, {MOST_DEFINITION_BYTES} are allowed"
         return Problem(code="validation", message=message, field="net")
-    return forbidden_agent(net) or _error(proof)
+    return forbidden_agent(net) or _foreign_subject(net) or _error(proof)
+
+
+def _foreign_subject(net: NetDefinition) -> Problem | None:
+    """Return the refusal of a subject that is none of a workflow's own."""
+    for number, transition in enumerate(net.transitions):
+        for name in ("action", "compensation"):
+            field, action = f"net.transitions.{number}.{name}.subject", getattr(transition, name)
+            fault = None
+            if isinstance(action, PublishAction):
+                fault = publish_fault(action.subject, field)
+            elif isinstance(action, EventAction):
+                fault = pattern_fault(action.subject, field)
+            if fault is not None:
+                return fault
+    heard = enumerate(net.triggers)
+    faults = (
+        pattern_fault(each.subject, f"net.triggers.{number}.subject")
+        for number, each in heard
+        if isinstance(each, EventTrigger)
+    )
+    return next(filter(None, faults), None)
 
 
 def forbidden_agent(net: NetDefinition) -> Problem | None:

@@ -253,7 +253,9 @@ class Running:
                 return
             problem = further
         policy = self.net.by_id[firing.name].definition.on_error
-        if policy.then == "pause":
+        # Where an effect may have been, or not, a person decides rather than the instance ends.
+        is_unsure = problem.code == "outcome_unknown" and policy.then == "fail" and not skips
+        if policy.then == "pause" or is_unsure:
             self.note(ActionFailed(firing=firing.id, problem=problem, then="pause"))
         elif policy.then == "route" and policy.to_place is not None:
             put = TokenChange(id=token.id, place=policy.to_place, sets=sets)

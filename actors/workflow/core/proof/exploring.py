@@ -4,7 +4,7 @@ from collections import deque
 from typing import NamedTuple
 
 from actors.workflow.core.proof.abstracting import Abstract
-from actors.workflow.core.proof.moving import NetMove, Moves
+from actors.workflow.core.proof.moving import Moves, NetMove
 from actors.workflow.core.proof.tokens import NetState
 from schemas.steps import Steps
 
