@@ -10,7 +10,7 @@ from actors.workflow.adapters.history import Histories
 from actors.workflow.adapters.http_action import HTTP_REQUEST, HttpCaller
 from actors.workflow.adapters.listed import INSTANCES
 from actors.workflow.adapters.past import Past
-from actors.workflow.adapters.quoting import Quotes
+from actors.workflow.adapters.quoting import AgentPrices
 from actors.workflow.adapters.runs import RunSources, WorkflowRuns
 from actors.workflow.adapters.triggers import opened as opened_triggers
 from actors.workflow.config import WorkflowConfig
@@ -31,7 +31,7 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
     config, bus, quotas = here.config, here.bus, here.process.quotas
     egress = Egress(allow_loopback=config.allow_loopback, allowed=config.allowed_hosts)
     secrets = Secrets.load({}, config.secrets_file, os.environ)
-    quotes = Quotes(bus.transport)
+    quotes = AgentPrices(bus.transport)
     past = Past(bus, Histories(StreamReader(bus.nats).read_subject))
     async with (
         HttpClient(egress, field="url") as client,

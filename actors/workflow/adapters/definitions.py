@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
-from actors.workflow.adapters.quoting import Quotes
+from actors.workflow.adapters.quoting import AgentPrices
 from actors.workflow.core import definitions
 from actors.workflow.core.proof.checking import check_steps
 from actors.workflow.core.proof.pricing import worst_case
@@ -31,7 +31,7 @@ from schemas.workflow_definitions import (
     WorkflowQuote,
     WorkflowSummary,
 )
-from schemas.workflow_runs import WorkflowDefinedEvent
+from schemas.workflow_events import WorkflowDefinedEvent
 from schemas.workflows import NetProof, WorkflowDefinition
 
 NETS = Store(bucket="nets", kind=WorkflowDefinition, max_bytes=256 * 1024 * 1024)
@@ -46,7 +46,7 @@ class Workflows:
         self,
         store: VersionedStore[WorkflowDefinition, WorkflowSummary],
         bus: Bus,
-        quotes: Quotes,
+        quotes: AgentPrices,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -150,7 +150,7 @@ class Workflows:
 
 @asynccontextmanager
 async def opened(
-    bucket: Bucket[WorkflowDefinition], bus: Bus, quotas: Quotas, quotes: Quotes
+    bucket: Bucket[WorkflowDefinition], bus: Bus, quotas: Quotas, quotes: AgentPrices
 ) -> AsyncGenerator[Workflows]:
     """Open the store: while the context is open, the bucket is watched."""
     async with opened_store(KIND, bucket, quotas) as store:

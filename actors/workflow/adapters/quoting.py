@@ -18,7 +18,7 @@ ATTEMPTS = 5
 """How often an agent's answer is attempted that says nothing of it."""
 
 
-class Quotes:
+class AgentPrices:
     """Asks on behalf of a caller; what they may not read has no known price."""
 
     def __init__(self, transport: Transport) -> None:

@@ -7,7 +7,7 @@ import msgspec
 from actors.workflow.adapters.definitions import Workflows
 from actors.workflow.adapters.lists import listed
 from actors.workflow.adapters.past import Past
-from actors.workflow.adapters.quoting import Quotes
+from actors.workflow.adapters.quoting import AgentPrices
 from actors.workflow.core.acts import Act, command_of
 from actors.workflow.core.definitions import forbidden_agent, net_bytes
 from actors.workflow.core.messages import BeginRun, LookRun, Migrate
@@ -55,7 +55,7 @@ class RunSources(NamedTuple):
     """Where the requests about instances find what they need."""
 
     workflows: Workflows
-    quotes: Quotes
+    quotes: AgentPrices
     past: Past
     listed: Projector
     clock: Clock

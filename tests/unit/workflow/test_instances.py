@@ -27,7 +27,7 @@ from schemas.steps import at_once
 from schemas.streams import Completed, WorkflowTurned
 from schemas.usage import Usage
 from schemas.work import Claim, Lost, ReplyTo, WorkFailure
-from schemas.workflow_runs import WorkflowCompletedEvent, WorkflowPausedEvent
+from schemas.workflow_events import WorkflowCompletedEvent, WorkflowPausedEvent
 from tests.unit.workflow.instances import Owner, beginning, done, end_of, net_of, origin
 
 Fields = dict[str, Any]
