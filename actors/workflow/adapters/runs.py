@@ -113,7 +113,7 @@ class WorkflowRuns:
         return await self._sent_begin(caller, begins, fresh=fresh)
 
     async def _sent_begin(self, caller: Caller, begins: BeginRun, *, fresh: bool) -> WorkflowHandle:
-        key = begins.origin.instance_id
+        key = begins.origin.instance_id if begins.origin is not None else ""
         envelope = caller.envelope("", key, msgspec.Raw(encode(begins)), fresh=fresh)
         return decode(WorkflowHandle, await self._asked(caller, envelope))
 

@@ -51,15 +51,16 @@ ActionKind = Literal["agent", "tool", "workflow", "http"]
 class RunOrigin(Internal):
     """Who started what: the part of an instance that never changes but for its version.
 
-    What it begins, it begins in the name of ``by``. ``depth`` counts the instances it lies in.
-    ``worst`` is what one run of each agent costs at most, where that is known.
+    What it begins, it begins in the name of ``by``; None is the tenant's admin. ``depth`` counts
+    the beginnings it lies in. ``worst`` is what one run of each agent costs at most, where that is
+    known.
     """
 
     tenant: str
     instance_id: str
     workflow_id: str
     digest: str
-    by: Principal
+    by: Principal | None = None
     user: str | None = None
     labels: dict[str, str] = {}
     metadata: dict[str, str] = {}
@@ -74,9 +75,12 @@ class RunOrigin(Internal):
 
 
 class BeginRun(Internal, tag="begin"):
-    """Begin an instance of a net with one token or, where it is a fork, with a whole marking."""
+    """Begin an instance of a net with one token or, where it is a fork, with a whole marking.
 
-    origin: RunOrigin
+    As the cause of a turn it has no origin and no net: the turn's first step has these.
+    """
+
+    origin: RunOrigin | None = None
     version: int
     net: msgspec.Raw = NO_NET
     net_digest: str = ""

@@ -15,7 +15,6 @@ from actors.workflow.core.state import WorkflowInstance
 from actors.workflow.core.ticking import due
 from schemas.callbacks import Ended, EndOutcome
 from schemas.decision import Ask, Effect, by_id
-from schemas.identity import admin
 from schemas.nets import NetDefinition
 from schemas.problems import Problem
 from schemas.work import Done, ReplyTo, WorkItem
@@ -33,7 +32,7 @@ def net_of(**fields: Any) -> NetDefinition:
 
 def origin(instance: str = "i", **fields: Any) -> RunOrigin:
     """Return who starts an instance."""
-    usual: dict[str, Any] = {"workflow_id": "w", "digest": "d", "by": admin("acme")}
+    usual: dict[str, Any] = {"workflow_id": "w", "digest": "d"}
     return RunOrigin(tenant="acme", instance_id=instance, **(usual | fields))
 
 
