@@ -4,7 +4,6 @@ from typing import Any
 
 import msgspec
 
-from actors.workflow.core.entity import INSTANCE as ENTITY
 from actors.workflow.core.messages import (
     AnswerPerson,
     BeginRun,
