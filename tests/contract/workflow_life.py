@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from actors.workflow.core.entity import INSTANCE
 from actors.workflow.core.messages import (
     AnswerPerson,
     BeginRun,
@@ -27,6 +28,8 @@ from schemas.problems import Problem
 from schemas.usage import Usage
 from schemas.work import Claim, Lost, ReplyTo, WorkFailure
 from tests.contract.recorder import BEGAN, Recorder
+
+ENTITY = INSTANCE
 
 PLACES: list[dict[str, Any]] = [
     {"id": "a", "type": "initial"},

@@ -115,5 +115,8 @@ def end_of(item: WorkItem[Any], status: str = "COMPLETED", **fields: Any) -> End
     of = ReplyTo(entity=entity, tenant=item.tenant, key=item.body.id)
     outcome = fields.pop("outcome", EndOutcome(text="ok"))
     problem = None if status == "COMPLETED" else Problem(code="internal", message=status)
-    told = {"outcome": outcome if status == "COMPLETED" else None, "problem": problem}
+    told: dict[str, Any] = {
+        "outcome": outcome if status == "COMPLETED" else None,
+        "problem": problem,
+    }
     return Ended(of=of, status=status, at=START, **(told | fields))

@@ -137,7 +137,7 @@ class Random:
 
     def report(self, item: WorkItem[Any], what: str) -> None:
         """Report of an item as its worker would."""
-        name = {"work": item.work, "attempt": item.attempt}
+        name: dict[str, Any] = {"work": item.work, "attempt": item.attempt}
         match what:
             case "done" if item.queue == "begin":
                 self.tell(done(item, HasBegun))
