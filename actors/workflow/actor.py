@@ -42,7 +42,7 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
         runs = WorkflowRuns(here.owners(INSTANCE_ENTITY), sources, config.request_timeout)
         yield Own(
             handlers=[workflows, runs],
-            doer=HttpCaller(client, secrets, bus.clock),
+            doer=HttpCaller(client, secrets, bus),
             parts=[triggers],
             uses=[workflows.uses],
         )

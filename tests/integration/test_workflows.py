@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 
+from schemas.streams import Completed
 from tests.fleet import PlainClient, running_fleet
 
 SECONDS = 60.0
@@ -99,10 +101,10 @@ async def _reviewed(client: PlainClient) -> None:
     assert (await client.ask("workflows.fire", fire))["field"] == "expected_version"
     fire["expected_version"] = changed["revision"]
     assert (await client.ask("workflows.fire", fire))["status"] == "COMPLETED"
-    events = await client.events(instance)
-    assert (
-        events[-1].final_response == f'{{"text":"x","verdict":"fine","execution":"{_child(run)}"}}'
-    )
+    end = (await client.events(instance))[-1]
+    assert isinstance(end, Completed)
+    told = {"text": "x", "verdict": "fine", "execution": _child(run)}
+    assert msgspec.json.decode(end.final_response) == told
     await _looked_back(client, act, revision=changed["revision"] + 1)
 
 

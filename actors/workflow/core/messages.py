@@ -15,7 +15,6 @@ from schemas.attempts import (
     OutcomeLearned,
     WorkClaimed,
     WorkDone,
-    WorkDropped,
     WorkFailed,
     WorkStarted,
 )
@@ -239,10 +238,10 @@ class ActionAttempted(Internal, tag="attempted"):
 
 
 class BegunOver(Internal, tag="begun_over"):
-    """What an action has begun has ended, or was never begun: what it has cost."""
+    """What an action has begun has ended: what it has cost. Without ``status`` it never began."""
 
     of: ReplyTo
-    status: str
+    status: str = ""
     cost: int | None = None
     usage: Usage | None = None
 
@@ -295,7 +294,6 @@ OwnStep = (
     | WorkClaimed
     | WorkFailed
     | WorkDone
-    | WorkDropped
     | OutcomeLearned
     | WaitBegun
     | WaitPending

@@ -9,6 +9,7 @@ import pytest
 from actors.agents.config import AgentsConfig
 from actors.agents.core.spending import SpendingPolicy
 from actors.cli.config import CliConfig
+from actors.identity.config import IdentityConfig
 from actors.mcp_pool.config import McpPoolConfig
 from actors.pricing.config import PricingConfig
 from actors.streaming.config import StreamingConfig
@@ -26,6 +27,7 @@ from schemas.settings import env
 ACTORS = (
     AgentsConfig,
     CliConfig,
+    IdentityConfig,
     McpPoolConfig,
     PricingConfig,
     StreamingConfig,
@@ -107,6 +109,8 @@ ENVIRON = {
     "MAX_ATTEMPTS": "3",
     "MCP_SERVERS_FILE": "/run/servers.yaml",
     "MCP_MAX_CALLS": "64",
+    "CALLBOARD_ISSUER_FILE": "/run/issuer",
+    "CALLBOARD_CONNECTION_SECONDS": "600",
     "CALLBOARD_BUDGET_BOUND": "estimate",
     "CALLBOARD_BUDGET_ESTIMATE_FACTOR": "1.5",
     "CALLBOARD_BUDGET_ANSWER_TOKENS": "1000",
@@ -199,6 +203,7 @@ def test_every_setting_of_all_processes_is_read_from_its_variable():
         ),
         (WorkflowConfig, {"request_timeout": 4.0}),
         (McpPoolConfig, {"servers_file": "/run/servers.yaml", "max_calls": 64}),
+        (IdentityConfig, {"issuer_file": "/run/issuer", "connection_seconds": 600}),
         (
             StreamingConfig,
             {

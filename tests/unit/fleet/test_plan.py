@@ -10,8 +10,14 @@ from bus.errors import ConfigError
 
 
 def test_a_fleet_runs_every_actor_unless_told_otherwise():
-    everyone = {"agents": 1, "streaming": 2, "pricing": 1, "mcp_pool": 1, "workflow": 1}
-    assert chosen(None, []) == everyone
+    assert chosen(None, []) == {
+        "agents": 1,
+        "streaming": 2,
+        "pricing": 1,
+        "mcp_pool": 1,
+        "identity": 1,
+        "workflow": 1,
+    }
 
 
 def test_actors_and_their_numbers_can_be_chosen():

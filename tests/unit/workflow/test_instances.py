@@ -319,6 +319,7 @@ def test_a_budget_stops_what_is_not_final_and_says_when_to_wrap_up() -> None:
     owner.take(end_of(item, cost=55))
     state = owner.instance
     assert state.marking.wrap_up
+    assert state.problem is not None
     assert (state.status, state.problem.code) == ("FAILED", "budget_exceeded")
     assert state.problem.details["spent"] == 55
     final = net | {"budget": net["budget"] | {"limit_pico": 200}}
