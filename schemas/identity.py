@@ -25,6 +25,12 @@ ACTIONS = {
     "tools:read": "List the tools of MCP servers, their resources and their prompts.",
     "tools:use": "Read resources of MCP servers and fill in their prompts.",
     "tools:write": "Define MCP servers, change and delete them.",
+    "keys:own": "Make keys for oneself, rotate and revoke them.",
+    "keys:admin": "Make, list, rotate and revoke the keys of others.",
+    "members:read": "List the members of the tenant.",
+    "members:admin": "Invite members, change their roles and remove them.",
+    "tenants:read": "Read what the tenant is.",
+    "tenants:admin": "Create, change and suspend tenants: the operator's alone.",
 }
 """Every action that a request may need, and what it allows."""
 
@@ -34,7 +40,11 @@ HEADER = "Callboard-Principal"
 It is believed on ``_cb.ask`` subjects alone, on which only the fleet may publish.
 """
 
+OPERATOR_ACTIONS = frozenset({"tenants:admin"})
+"""What no tenant's admin may do."""
+
 EVERY_ACTION = frozenset(ACTIONS)
+TENANT_ACTIONS = EVERY_ACTION - OPERATOR_ACTIONS
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -69,8 +79,9 @@ class Resource(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def admin(tenant: str) -> Principal:
-    """Return the principal that may do everything within its tenant."""
-    return Principal(tenant=tenant, actions=EVERY_ACTION)
+    """Return the principal that may do everything within its tenant; the platform's may do all."""
+    actions = EVERY_ACTION if tenant == PLATFORM else TENANT_ACTIONS
+    return Principal(tenant=tenant, actions=actions)
 
 
 def may(principal: Principal, action: str, resource: Resource) -> bool:

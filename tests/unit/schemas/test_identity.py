@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.identity import ACTIONS, EVERY_ACTION, NOBODY, Principal, Resource, admin, may
+from schemas.identity import (
+    ACTIONS,
+    EVERY_ACTION,
+    NOBODY,
+    TENANT_ACTIONS,
+    Principal,
+    Resource,
+    admin,
+    may,
+)
 from schemas.ids import PLATFORM
 
 tenants = st.sampled_from(["acme", "globex", PLATFORM, ""])
@@ -23,7 +32,8 @@ def test_it_is_decided_by_the_tenant_and_the_actions_that_are_held(
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_an_admin_may_do_everything_in_its_tenant_and_nobody_anything(action: str):
-    assert may(admin("acme"), action, Resource("acme", "agents"))
+    assert may(admin("acme"), action, Resource("acme", "agents")) is (action in TENANT_ACTIONS)
+    assert may(admin(PLATFORM), action, Resource(PLATFORM, "agents"))
     assert not may(admin("acme"), action, Resource("globex", "agents"))
     assert not may(NOBODY, action, Resource("acme", "agents"))
     assert not may(NOBODY, action, Resource("", "agents"))
