@@ -65,6 +65,7 @@ from schemas.agents import (
     ToggleAgent,
     UpdateAgent,
 )
+from schemas.beginnings import BEGINNERS
 from schemas.conversations import (
     Conversation,
     ConversationList,
@@ -492,6 +493,6 @@ ACTOR = Actor(
     projections=[LISTED],
     services=[Agents, ToolCommands, Templates],
     jobs=[BEGIN],
-    asks=[ACCOUNT_ENTITY, EXECUTION_ENTITY],
+    asks=[ACCOUNT_ENTITY, *BEGINNERS],
     opened=opened,
 )
