@@ -1,12 +1,14 @@
 """Callbacks: an entity starts another one, sleeps, and is told of the end. Pure.
 
-The start is an ask that is answered by acceptance. At its end, the entity that was started asks
-``reply_to`` to take note (``Ended``), again and again until it is answered: ``callback``. So who
-waits has nothing open meanwhile, leaves memory, and is woken by the end. Should the callback never
-come, it looks by itself after a long time (``Inquire``).
+The start is an ask that is answered by acceptance, or an item of work (``schemas.beginnings``) that
+makes a public request. At its end, the entity that was started asks ``reply_to`` to take note
+(``Ended``), again and again until it is answered: ``callback``. So who waits has nothing open
+meanwhile, leaves memory, and is woken by the end. Should the callback never come, it looks by
+itself after a long time (``Inquire``).
 
 Who waits embeds ``Waits``, decides with ``decide`` and ``look``, and lists its asks with ``asks``.
-The first word of an end counts, whichever way it comes; every later one changes nothing.
+Of a start that is an item it says itself what became of it: ``begun``, ``unbegun``. The first word
+of an end counts, whichever way it comes; every later one changes nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -38,13 +40,15 @@ MOST_TOLD_BYTES = 256 * 1024
 class EndOutcome(Value, omit_defaults=True):
     """What has come out: a text, or a JSON value where the one that has ended says that it is one.
 
-    ``truncated`` says that the text was cut off at ``MOST_TOLD_BYTES``. ``model`` is who answered.
+    ``truncated`` says that the text is not all: it was cut off at ``MOST_TOLD_BYTES``, or before.
+    ``model`` is who answered. ``is_error``: a tool says of its result that it has failed.
     """
 
     text: str = ""
     value: msgspec.Raw = msgspec.Raw()
     truncated: bool = False
     model: str = ""
+    is_error: bool = False
 
 
 class Ended(Internal, tag="ended"):
@@ -118,10 +122,11 @@ def callback(to: ReplyTo, end: Ended) -> Ask:
 
 
 class WaitBegun(Internal, tag="wait_begun"):
-    """The start of ``of`` is asked for."""
+    """The start of ``of`` is asked for, or with ``by_item`` an item is opened that begins it."""
 
     of: ReplyTo
     at: datetime
+    by_item: bool = False
 
 
 class WaitPending(Internal, tag="wait_pending"):
@@ -148,11 +153,14 @@ WaitEvent = WaitBegun | WaitPending | WaitLooked | WaitOver
 
 
 class Wait(Value, omit_defaults=True):
-    """What is waited for. ``looks`` counts how often it was looked at."""
+    """What is waited for. ``looks`` counts how often it was looked at.
+
+    It is ``beginning`` while an item is open that begins it: then nothing is asked of it.
+    """
 
     of: ReplyTo
     since: datetime
-    phase: Literal["starting", "waiting", "looking"] = "starting"
+    phase: Literal["starting", "beginning", "waiting", "looking"] = "starting"
     look_at: datetime | None = None
     looks: int = 0
 
@@ -206,6 +214,23 @@ def decide(
     return Decision((WaitPending(of=wait.of, look_at=now + look),))
 
 
+def begun(
+    state: Waits, of: ReplyTo, now: datetime, look: timedelta = LOOK
+) -> tuple[WaitPending, ...]:
+    """Return what follows where an item has begun what is waited for: nothing if it has ended."""
+    wait = state.of(of)
+    if wait is None or wait.phase != "beginning":
+        return ()
+    return (WaitPending(of=of, look_at=now + look),)
+
+
+def unbegun(state: Waits, of: ReplyTo, problem: Problem, now: datetime) -> tuple[WaitOver, ...]:
+    """Return the end of what no item will begin any more."""
+    if state.of(of) is None:
+        return ()
+    return (WaitOver(of=of, end=Ended(of=of, status="FAILED", at=now, problem=problem)),)
+
+
 def look(state: Waits, now: datetime) -> tuple[WaitLooked, ...]:
     """Return which waits have lasted so long that it is asked what became of them."""
     due = pages.due(state.times, state.known, now, _look_at)
@@ -246,7 +271,8 @@ def notification(ask: Ask, answer: Ended | Problem | None) -> WaitAnswered:
 
 def _after(wait: Wait | None, event: WaitBegun | WaitPending | WaitLooked, name: str) -> Wait:
     if isinstance(event, WaitBegun):
-        return Wait(of=event.of, since=event.at)
+        phase = "beginning" if event.by_item else "starting"
+        return Wait(of=event.of, since=event.at, phase=phase)
     if wait is None:
         raise KeyError(name)
     if isinstance(event, WaitPending):
@@ -264,7 +290,7 @@ def _ask_name(wait: Wait) -> str | None:
             return f"{name_of(wait.of)}.start"
         case "looking":
             return f"{name_of(wait.of)}.look.{wait.looks}"
-        case "waiting":
+        case "waiting" | "beginning":
             return None
 
 

@@ -25,6 +25,9 @@ ACTIONS = {
     "tools:read": "List the tools of MCP servers, their resources and their prompts.",
     "tools:use": "Read resources of MCP servers and fill in their prompts.",
     "tools:write": "Define MCP servers, change and delete them.",
+    "workflows:read": "Read and list workflows and what runs of them, with its data and history.",
+    "workflows:write": "Define workflows, change and delete them.",
+    "workflows:run": "Start instances of workflows, act on them and end them.",
 }
 """Every action that a request may need, and what it allows."""
 

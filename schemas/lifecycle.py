@@ -57,6 +57,8 @@ class Origin(Internal):
 
     A plain generation has no agent. ``choices`` are what the rules decided about its model.
     ``kept`` is for how many seconds it is stored after its end; None is as long as any can be.
+    ``depth`` counts the beginnings that it lies in, ``scope`` is that of who has begun it: see
+    ``schemas.beginnings``.
     """
 
     kind: Kind = "generate"
@@ -75,6 +77,8 @@ class Origin(Internal):
     choices: list[Choice] = []
     labels: dict[LabelName, Label] = {}
     kept: int | None = None
+    depth: int = 0
+    scope: str | None = None
 
 
 class TaskPlace(Value):

@@ -256,7 +256,8 @@ class Answer(Internal):
     the provider's words; ``side_usage`` is what other models used by the way, by model, and not
     part of ``usage``. ``blocks`` belong into the assistant's message of a next call.
     ``service_tier`` is the one the provider says it served by, which need not be the one asked for.
-    The answer to an ``EmbedRequest`` has no text but ``vectors``.
+    The answer to an ``EmbedRequest`` has no text but ``vectors``. ``is_json``: its text was
+    verified to be the JSON that ``response_format`` asks for.
     """
 
     text: str
@@ -273,3 +274,4 @@ class Answer(Internal):
     side_usage: dict[str, Usage] = {}
     service_tier: str | None = None
     vectors: StoredVectors | None = None
+    is_json: bool = False

@@ -88,11 +88,11 @@ def _within(part: ToolContent, left: int) -> ToolContent | None:
         return None
     # A character is written in at most six bytes, and what is cut must end with a whole one.
     room = left - (size - len(msgspec.json.encode(part.text)))
-    text = _cut(part.text, room)
+    text = cut(part.text, room)
     return msgspec.structs.replace(part, text=text) if text else None
 
 
-def _cut(text: str, room: int) -> str:
+def cut(text: str, room: int) -> str:
     """Return the longest beginning of a text that takes so many bytes as JSON."""
     low, high = 0, max(min(len(text), room), 0)
     while low < high:

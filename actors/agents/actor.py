@@ -28,7 +28,7 @@ from actors.agents.adapters.templates import opened as opened_templates
 from actors.agents.adapters.tool_service import ToolCommands
 from actors.agents.adapters.tools import RememberedTools
 from actors.agents.config import AgentsConfig
-from actors.agents.core.acceptance import accept, bounds, plain_request, task_of
+from actors.agents.core.acceptance import accept, begun_by, bounds, plain_request, task_of
 from actors.agents.core.embedding import ATTEMPTS, TIMEOUT_SECONDS, accept_embedding
 from actors.agents.core.entity import EXECUTION
 from actors.agents.core.listing import Activity, page_agents, status_of
@@ -37,6 +37,7 @@ from actors.agents.core.prompt import assemble, unused
 from actors.agents.core.requests import digest_of
 from actors.agents.core.tool_offers import NO_TOOLS, ToolOffers, offers, servers
 from bus.actor import Actor, Here, Own
+from bus.client.beginning import BEGIN
 from bus.codec import decode, encode
 from bus.errors import ProblemError
 from bus.fairness.slices import Slices
@@ -102,6 +103,7 @@ from schemas.llm import GenerateRequest
 from schemas.problems import Problem
 from schemas.streams import ReadStream, StreamPage
 from schemas.terms import Restriction
+from schemas.triggers import TRIGGER_ENTITY
 
 
 class Stores(NamedTuple):
@@ -274,6 +276,7 @@ class Agents:
 
     async def begin(self, caller: Caller, wanted: Accept, *, fresh: bool) -> ExecutionHandle:
         """Have the owner accept an execution; one whose id is ``fresh`` has none before it."""
+        wanted = demanded(begun_by(caller.began_by, wanted))
         origin = wanted.origin
         await self._admission.demand(origin.tenant, origin.execution_id)
         envelope = caller.envelope(
@@ -480,6 +483,9 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
         )
 
 
+BEGINNERS = ("workflow", TRIGGER_ENTITY)
+"""The entities of other actors for which this one begins executions, and tells of their ends."""
+
 ACTOR = Actor(
     name="agents",
     settings=AgentsConfig,
@@ -489,6 +495,7 @@ ACTOR = Actor(
     follows=[PRICES, KNOWN_TERMS],
     projections=[LISTED],
     services=[Agents, ToolCommands, Templates],
-    asks=[ACCOUNT_ENTITY],
+    jobs=[BEGIN],
+    asks=[ACCOUNT_ENTITY, EXECUTION_ENTITY, *BEGINNERS],
     opened=opened,
 )

@@ -1,6 +1,7 @@
 """Asking what the contract offers."""
 
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 import anyio
 import msgspec
@@ -13,6 +14,8 @@ from bus.subjects import ask_subject, request_subject
 from schemas.base import Request
 from schemas.identity import HEADER, Principal
 from schemas.problems import Problem
+
+T = TypeVar("T")
 
 REQUEST_SECONDS = 15.0
 """An actor itself waits up to 10 s for the owner of what is asked for."""
@@ -55,14 +58,10 @@ class Client:
             DeadlineError: no answer in ``timeout`` seconds.
         """
         subject, seconds = self._subject(type(wanted), tenant), timeout + wanted.held_back()
-        answer = await self.transport.request(
-            subject, encode(wanted), timeout=seconds, headers=self._headers
+        answer = await requested(
+            self.transport, subject, encode(wanted), timeout=seconds, headers=self._headers
         )
-        if not answer.data:
-            raise UnavailableError(subject, f"an empty answer: {dict(answer.headers or {})}")
-        if decode(_Tag, answer.data).type == "problem":
-            raise ProblemError(decode(Problem, answer.data))
-        return decode(wanted.REPLY, answer.data)
+        return decode(wanted.REPLY, answer)
 
     async def insist(self, tenant: str, wanted: Request, *, patience: float) -> Any:
         """Ask again for ``patience`` seconds while the bus or an owner is away.
@@ -70,16 +69,47 @@ class Client:
         Only for what may be asked twice: questions, and commands that carry their id. Raises as
         ``request`` does, with the last error.
         """
-        end, seconds = anyio.current_time() + patience, FIRST_TRY_SECONDS
-        while True:
-            try:
-                return await self.request(tenant, wanted, timeout=seconds)
-            except (TransientError, ProblemError) as error:
-                if not passes(error) or anyio.current_time() >= end:
-                    raise
-            await anyio.sleep(RETRY_SECONDS)
-            left = max(end - anyio.current_time(), FIRST_TRY_SECONDS)
-            seconds = min(2 * seconds, REQUEST_SECONDS, left)
+
+        async def once(seconds: float) -> Any:
+            return await self.request(tenant, wanted, timeout=seconds)
+
+        return await insisting(once, patience=patience)
+
+
+async def requested(
+    transport: Transport,
+    subject: str,
+    data: bytes,
+    *,
+    timeout: float,
+    headers: Mapping[str, str] | None,
+) -> bytes:
+    """Send a request that is encoded, and return the encoded answer. Raises as ``Client.request``.
+
+    What it raises of a subject that nobody hears is a ``NobodyListensError``.
+    """
+    answer = await transport.request(
+        subject, data, timeout=timeout, headers=None if headers is None else dict(headers)
+    )
+    if not answer.data:
+        raise UnavailableError(subject, f"an empty answer: {dict(answer.headers or {})}")
+    if decode(_Tag, answer.data).type == "problem":
+        raise ProblemError(decode(Problem, answer.data))
+    return answer.data
+
+
+async def insisting(once: Callable[[float], Awaitable[T]], *, patience: float) -> T:
+    """Ask ``once`` within some seconds, and again while the bus or an owner is away."""
+    end, seconds = anyio.current_time() + patience, FIRST_TRY_SECONDS
+    while True:
+        try:
+            return await once(seconds)
+        except (TransientError, ProblemError) as error:
+            if not passes(error) or anyio.current_time() >= end:
+                raise
+        await anyio.sleep(RETRY_SECONDS)
+        left = max(end - anyio.current_time(), FIRST_TRY_SECONDS)
+        seconds = min(2 * seconds, REQUEST_SECONDS, left)
 
 
 def passes(error: TransientError | ProblemError) -> bool:

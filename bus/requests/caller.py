@@ -1,5 +1,6 @@
 """Who sends a request: the principal in whose name owners are commanded, and what they answer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -9,6 +10,7 @@ from bus.errors import ProblemError
 from bus.ports import Delivery
 from bus.requests.rpc import Owners
 from bus.subjects import is_ask, is_token, tenant_of
+from schemas.beginnings import REPLY_TO_HEADER, Beginner
 from schemas.identity import HEADER, NOBODY, Principal, admin
 from schemas.journal import CommandEnvelope
 
@@ -22,6 +24,7 @@ class Caller:
 
     ``by`` is who is known to ask. Where that is None the subject tells it: the server lets nobody
     but users of the fleet ask in the name of the platform, and a tenant's user is its admin.
+    ``began_by`` is the entity of the same tenant that is told of the end of what is begun.
     ``commits`` are the newest that the answers of owners on the way follow from, by shard: whoever
     waits may look at an entity any number of times.
     """
@@ -31,6 +34,7 @@ class Caller:
     trace: str | None = None
     reply: str = ""
     by: Principal | None = None
+    began_by: Beginner | None = None
     commits: dict[str, int] = field(default_factory=dict[str, int], compare=False)
 
     @property
@@ -94,14 +98,34 @@ class Caller:
 
 def caller_of(delivery: Delivery) -> Caller:
     """Return who sent a request, by its subject and headers."""
-    headers = delivery.headers or {}
+    headers, tenant = delivery.headers or {}, tenant_of(delivery.subject)
+    by, began_by = _on_behalf(headers, tenant) if is_ask(delivery.subject) else (None, None)
     return Caller(
-        tenant=tenant_of(delivery.subject),
+        tenant=tenant,
         submission=_submission(headers.get(SUBMISSION)),
         trace=headers.get("traceparent"),
         reply=delivery.reply,
-        by=_principal(headers.get(HEADER)) if is_ask(delivery.subject) else None,
+        by=by,
+        began_by=began_by,
     )
+
+
+def _on_behalf(headers: Mapping[str, str], tenant: str) -> tuple[Principal, Beginner | None]:
+    """Return on whose behalf a member of the fleet asks, and which entity is told of the end.
+
+    Where it does not say so legibly it is nobody, who may do nothing: an entity that is never told
+    would wait for long.
+    """
+    told = headers.get(REPLY_TO_HEADER)
+    if told is None:
+        return _principal(headers.get(HEADER)), None
+    try:
+        began_by = accept(Beginner, told.encode())
+    except ProblemError:
+        return NOBODY, None
+    if began_by.reply_to.tenant != tenant:
+        return NOBODY, None
+    return _principal(headers.get(HEADER)), began_by
 
 
 def _name(principal: Principal) -> str:

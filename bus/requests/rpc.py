@@ -18,6 +18,9 @@ from bus.tasks import within
 from schemas.journal import CommandEnvelope
 from schemas.problems import Problem
 
+MOST_TOGETHER_BYTES = 512 * 1024
+"""Commands in one message: a nats-server takes 1 MiB unless it is told otherwise."""
+
 Nearby = Callable[[int, CommandEnvelope, Callable[[bytes], None]], bool]
 """Hands a command to the owner of a shard if that is in this process, and says whether it is."""
 
@@ -96,6 +99,8 @@ class Owners:
         All envelopes are to the same entity, and more than one travel as one message.
         """
         first, *others = envelopes
+        if others and sum(len(each.body) for each in envelopes) > MOST_TOGETHER_BYTES:
+            return await self._one_by_one(envelopes)
         shard = shard_of(first.tenant, first.key, self._shards)
         seconds = self._timing.request_try_seconds
         if not others:
@@ -107,6 +112,16 @@ class Owners:
         if together is None or not together.startswith(b"["):
             return None
         return [bytes(answer) for answer in decode(list[msgspec.Raw], together)]
+
+    async def _one_by_one(self, envelopes: Sequence[CommandEnvelope]) -> Sequence[bytes] | None:
+        """Ask what is too much for one message: who has answered knows a repeat by its id."""
+        answers: list[bytes] = []
+        for envelope in envelopes:
+            answer = await self.ask_once([envelope])
+            if answer is None:
+                return None
+            answers += answer
+        return answers
 
     async def _try(
         self, shard: int, envelope: CommandEnvelope, seconds: float

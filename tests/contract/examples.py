@@ -1,5 +1,6 @@
 """One example of every message with every field filled, made from its type, always the same."""
 
+import re
 from typing import Any, TypeVar
 
 import msgspec
@@ -22,6 +23,7 @@ WORDS = {
     "keep_alive": "10m",
     "last_execution_id": "0190c2a4-8b7e-7f00-a000-2b1c0d3e4f5a",
     "after": "2.17",
+    "cron": "0 9 * * 1-5",
     "location": "europe-west4",
     "next": "2.18",
     "model": "gpt-4o-mini",
@@ -78,7 +80,7 @@ def _filled(info: inspect.Type, name: str, default: Any = None) -> Any:
             return _filled(_chosen(types), name, default)
         case inspect.StructType():
             return _struct(info)
-        case inspect.ListType(item_type=item):
+        case inspect.ListType(item_type=item) | inspect.FrozenSetType(item_type=item):
             return _items(item, name)
         case inspect.DictType(key_type=inspect.IntType(), value_type=value):
             return {"1": _filled(value, "value")}
@@ -98,14 +100,27 @@ def _filled(info: inspect.Type, name: str, default: Any = None) -> Any:
 
 def _chosen(types: tuple[inspect.Type, ...]) -> inspect.Type:
     empty = (inspect.NoneType, inspect.CustomType)
-    return next(one for one in types if not isinstance(one, empty))
+    return next(one for one in types if not isinstance(one, empty) and not _is_open(one))
+
+
+_open: list[type] = []
+"""The classes that are being filled in: one that can hold itself does so once."""
+
+
+def _is_open(info: inspect.Type) -> bool:
+    return isinstance(info, inspect.StructType) and info.cls in _open
 
 
 def _struct(info: inspect.StructType) -> dict[str, Any]:
     tag = {info.tag_field: info.tag} if info.tag_field else {}
-    return tag | {
-        field.encode_name: _filled(field.type, field.name, field.default) for field in info.fields
-    }
+    _open.append(info.cls)
+    try:
+        return tag | {
+            field.encode_name: _filled(field.type, field.name, field.default)
+            for field in info.fields
+        }
+    finally:
+        _open.pop()
 
 
 def _items(item: inspect.Type, name: str) -> list[Any]:
@@ -113,13 +128,15 @@ def _items(item: inspect.Type, name: str) -> list[Any]:
     while isinstance(item, inspect.Metadata):
         item = item.type
     kinds = item.types if isinstance(item, inspect.UnionType) else (item,)
-    return [_filled(kind, name) for kind in kinds]
+    return [_filled(kind, name) for kind in kinds if not _is_open(kind)]
 
 
 def _scalar(info: inspect.Type, name: str, default: Any) -> Any:
     match info:
-        case inspect.StrType():
-            return WORDS.get(name, f"{name}_1")
+        case inspect.StrType(pattern=pattern):
+            word = WORDS.get(name, f"{name}_1")
+            # The same name may stand for something else in another message.
+            return word if pattern is None or re.search(pattern, word) else f"{name}_1"
         case inspect.BytesType():
             return "eJwDAAAAAAE="
         case inspect.IntType() | inspect.FloatType():

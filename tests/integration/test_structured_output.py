@@ -76,6 +76,7 @@ async def test_what_is_of_the_format_is_an_answer():
 
     assert isinstance(report, FinishGeneration)
     assert report.answer.warnings == []
+    assert report.answer.is_json
 
 
 async def test_by_policy_it_is_accepted_with_a_warning():
@@ -83,6 +84,7 @@ async def test_by_policy_it_is_accepted_with_a_warning():
 
     assert isinstance(report, FinishGeneration)
     assert [warning.field for warning in report.answer.warnings] == [FIELD]
+    assert not report.answer.is_json
 
 
 async def test_by_policy_the_owner_asks_again_and_fallbacks_are_asked_first():

@@ -10,6 +10,7 @@ from actors.agents.core.checks import checking
 from actors.agents.core.complexity import measure
 from actors.agents.core.rules import choose
 from schemas.agents import AgentDefinition, AgentTool
+from schemas.beginnings import MOST_DEPTH, Beginner
 from schemas.executions import MAX_TASK_CHARACTERS, Generate
 from schemas.lifecycle import NO_POLICY, Accept, Origin
 from schemas.llm import ChatMessage, GenerateRequest, ToolDefinition
@@ -64,6 +65,20 @@ def accept(
         origin = msgspec.structs.replace(origin, choices=list(choices))
         policy = msgspec.structs.replace(policy, rules=[])
     return Accept(origin=origin, request=request, timeout_seconds=timeout, policy=policy)
+
+
+def begun_by(beginner: Beginner | None, wanted: Accept) -> Accept | Problem:
+    """Return the command of an execution that is begun for an entity, which is told of its end.
+
+    Refuses with ``tool_limit`` what would lie in too many others.
+    """
+    if beginner is None:
+        return wanted
+    depth = beginner.depth + 1
+    if depth > MOST_DEPTH:
+        return Problem(code="tool_limit", message=f"executions lie in each other {MOST_DEPTH} deep")
+    origin = msgspec.structs.replace(wanted.origin, depth=depth, scope=beginner.scope)
+    return msgspec.structs.replace(wanted, origin=origin, reply_to=beginner.reply_to)
 
 
 def plain_request(wanted: Generate, now: datetime) -> Steps[GenerateRequest | Problem]:

@@ -19,11 +19,12 @@ from typing import Literal
 
 import msgspec
 
+from actors.agents.core.outcomes import outcome_of
 from actors.agents.core.tool_state import ToolRounds
 from schemas.attempts import Attempt, Attempts
 from schemas.base import Internal
 from schemas.bodies import BodyReference
-from schemas.callbacks import Ended
+from schemas.callbacks import Ended, EndOutcome
 from schemas.executions import RECORD_SUBJECT, ExecutionStatus, LogEntry
 from schemas.lifecycle import (
     EXECUTION_ENTITY,
@@ -133,7 +134,15 @@ def end_of(state: Execution) -> Ended:
         usage=state.usage,
         cost=state.spend.cost,
         problem=error_of(state),
+        outcome=_outcome(state),
     )
+
+
+def _outcome(state: Execution) -> EndOutcome | None:
+    if state.status != "COMPLETED":
+        return None
+    model = state.asked.model if state.asked is not None else ""
+    return outcome_of(state.answer, state.tools.result if state.tools else None, model)
 
 
 def error_of(state: Execution) -> Problem | None:

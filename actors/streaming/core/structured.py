@@ -44,6 +44,13 @@ def fault_of(answer: Answer, wanted: ResponseFormat | None) -> Steps[str | None]
     return None if fault is None else f"The answer is not of the schema: {fault}."
 
 
+def verified(answer: Answer, wanted: ResponseFormat | None) -> Answer:
+    """Return an answer without a fault as what it is: JSON, if that was wanted and meant."""
+    if wanted is None or answer.finish_reason in _NOT_MEANT:
+        return answer
+    return msgspec.structs.replace(answer, is_json=True)
+
+
 def problem_of(fault: str, wish: StructuredOutput) -> Problem:
     """Return the failure of an attempt whose answer has a fault."""
     return Problem(code="provider_error", message=fault, field=FIELD, retryable=wish == "retry")

@@ -226,7 +226,7 @@ class GenerationAttempt:
             structured.fault_of(answer, way.config.response_format), self._work.tenant
         )
         if fault is None:
-            return answer
+            return structured.verified(answer, way.config.response_format)
         if self._policy.structured_output == "warn":
             warning = AnswerWarning(field=structured.FIELD, message=fault)
             return msgspec.structs.replace(answer, warnings=[*answer.warnings, warning])

@@ -1,1 +1,1 @@
-"""What a workflow is and does: pure."""
+"""What the workflow engine decides, without input or output: nets, their proof, instances."""

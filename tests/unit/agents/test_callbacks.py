@@ -5,14 +5,18 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from actors.agents.core.acceptance import begun_by
 from actors.agents.core.effects import answered, effects
 from actors.agents.core.execution import due, has_ended
+from actors.agents.core.outcomes import outcome_of
 from bus.codec import encode
-from schemas.callbacks import Ended, Inquire, Noted, Pending
+from schemas.beginnings import MOST_DEPTH, Beginner
+from schemas.callbacks import MOST_TOLD_BYTES, Ended, EndOutcome, Inquire, Noted, Pending
 from schemas.decision import Ask
 from schemas.executions import ExecuteAgent, Generate
-from schemas.lifecycle import Cancel, Tick
+from schemas.lifecycle import Accept, Cancel, Tick
 from schemas.problems import Problem
+from schemas.tools import ToolResult, ToolText
 from schemas.usage import Usage
 from schemas.work import Lost, ReplyTo
 from tests.unit.agents.runs import REFUSED, Run, accept, fail, finish
@@ -110,3 +114,67 @@ def test_an_execution_for_which_nobody_waits_calls_nobody_back():
 def test_no_public_request_can_name_who_waits(request_type: type[ExecuteAgent | Generate]):
     assert "reply_to" not in request_type.__struct_fields__
     assert request_type.__struct_config__.forbid_unknown_fields
+
+
+def told(run: Run) -> EndOutcome | None:
+    """Return what who waits is told has come out."""
+    reply = run.take(Inquire()).reply
+    assert isinstance(reply, Ended)
+    return reply.outcome
+
+
+def answering(text: str, *, is_json: bool = False) -> EndOutcome | None:
+    run, last = begun(), finish(1)
+    answer = msgspec.structs.replace(last.answer, text=text, is_json=is_json, model_served="m")
+    run.take(msgspec.structs.replace(last, answer=answer))
+    return told(run)
+
+
+def test_who_waits_is_told_the_text_and_a_value_where_it_was_verified():
+    assert answering("Yes.") == EndOutcome(text="Yes.", model="m")
+    assert answering('{"a": 1}') == EndOutcome(text='{"a": 1}', model="m")
+    assert answering('{"a": 1}', is_json=True) == EndOutcome(
+        value=msgspec.Raw(b'{"a": 1}'), model="m"
+    )
+
+
+@pytest.mark.parametrize("is_json", [False, True])
+@pytest.mark.parametrize("character", ["x", "\N{GRINNING FACE}", "\x00"])
+def test_what_is_told_has_a_bound_and_says_where_it_was_cut(character: str, is_json: bool):
+    outcome = answering(character * (MOST_TOLD_BYTES + 1), is_json=is_json)
+
+    assert outcome is not None
+    assert outcome.truncated
+    assert MOST_TOLD_BYTES / 2 < len(encode(outcome.text)) <= MOST_TOLD_BYTES
+    assert bytes(outcome.value) == b""
+
+
+@pytest.mark.parametrize("status", ["FAILED", "CANCELLED", "TIMED_OUT"])
+def test_what_has_not_completed_has_brought_nothing(status: str):
+    run = begun()
+    ENDS[status](run)
+
+    assert told(run) is None
+
+
+def test_a_tool_that_was_called_alone_tells_its_value_or_its_text_and_whether_it_failed():
+    text, value = ToolText(text="found"), {"n": 1}
+    plain = ToolResult(content=[text], is_error=True, truncated=True, bytes=99)
+
+    found = outcome_of(None, ToolResult(content=[text], structured=value), "")
+    assert found == EndOutcome(value=msgspec.Raw(b'{"n":1}'))
+    failed = outcome_of(None, plain, "")
+    assert failed is not None
+    assert (failed.text[:5], failed.truncated, failed.is_error) == ("found", True, True)
+
+
+def test_what_an_entity_has_begun_lies_deeper_and_not_too_deep():
+    wanted = accept()
+    first = begun_by(Beginner(reply_to=PARENT, scope="run-1"), wanted)
+    assert isinstance(first, Accept)
+    assert (first.reply_to, first.origin.depth, first.origin.scope) == (PARENT, 1, "run-1")
+    assert begun_by(None, wanted) == wanted
+
+    deep = begun_by(Beginner(reply_to=PARENT, depth=MOST_DEPTH), wanted)
+    assert isinstance(deep, Problem)
+    assert deep.code == "tool_limit"

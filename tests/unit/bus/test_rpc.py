@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable
 
+import msgspec
 import pytest
 
 from bus.codec import decode, encode
@@ -9,7 +10,7 @@ from bus.config import Timing
 from bus.errors import ProblemError
 from bus.memory import MemoryProcess, memory_bus
 from bus.ports import Delivery
-from bus.requests.rpc import Owners, command
+from bus.requests.rpc import MOST_TOGETHER_BYTES, Owners, command
 from schemas.journal import CommandEnvelope
 from schemas.problems import Problem
 from schemas.work import Settled
@@ -86,3 +87,16 @@ async def test_without_an_owner_the_command_is_refused_as_unavailable(bus: Memor
         await owners.ask(envelope(), timeout=0.1)
     assert isinstance(caught.value.problem, Problem)
     assert (caught.value.problem.code, caught.value.problem.retryable) == ("unavailable", True)
+
+
+async def test_commands_that_are_too_much_for_one_message_are_asked_one_by_one(bus: MemoryProcess):
+    owner = Owner()
+    owners = Owners(bus.transport, "thing", 1, TIMING, nearby=owner.offer)
+    large = msgspec.Raw(b'"' + b"x" * (MOST_TOGETHER_BYTES // 2) + b'"')
+    wanted = [msgspec.structs.replace(envelope(), body=large) for _ in range(3)]
+
+    assert await owners.ask_once(wanted) == [ANSWER] * 3
+    assert owner.heard == wanted
+
+    owner.deaf = 5
+    assert await owners.ask_once(wanted) is None

@@ -93,6 +93,26 @@ def test_each_end_is_taken_once_whatever_is_said_in_whatever_order(
     assert state.due() == min(looked_for, default=None)
 
 
+def test_what_an_item_begins_is_asked_nothing_before_it_stands():
+    state = grown(Waits(), WaitBegun(of=CHILDREN[0], at=NOW, by_item=True))
+    assert (asked(state), state.due()) == ([], None)
+
+    stands = grown(state, *callbacks.begun(state, CHILDREN[0], NOW))
+    assert (asked(stands), stands.due()) == ([], NOW + LOOK)
+    assert callbacks.begun(stands, CHILDREN[0], NOW + LOOK) == ()
+
+
+def test_an_end_that_comes_before_the_word_of_the_beginning_counts_and_so_does_a_refusal():
+    state = grown(Waits(), WaitBegun(of=CHILDREN[0], at=NOW, by_item=True))
+    ended = taken(state, end(CHILDREN[0]))
+    assert ended.of(CHILDREN[0]) is None
+    assert callbacks.begun(ended, CHILDREN[0], NOW) == ()
+    assert callbacks.unbegun(ended, CHILDREN[0], GONE, NOW) == ()
+
+    (over,) = callbacks.unbegun(state, CHILDREN[0], GONE, NOW)
+    assert (over.end.status, over.end.problem) == ("FAILED", GONE)
+
+
 def test_who_waits_has_nothing_open_until_the_slow_look():
     state = waiting()
 

@@ -1,0 +1,61 @@
+"""The workflow actor: its declaration."""
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from actors.workflow.adapters.definitions import NETS, Workflows
+from actors.workflow.adapters.definitions import opened as opened_definitions
+from actors.workflow.adapters.history import Histories
+from actors.workflow.adapters.http_action import HTTP_REQUEST, HttpCaller
+from actors.workflow.adapters.listed import INSTANCES
+from actors.workflow.adapters.past import Past
+from actors.workflow.adapters.quoting import Quotes
+from actors.workflow.adapters.runs import RunSources, WorkflowRuns
+from actors.workflow.adapters.triggers import opened as opened_triggers
+from actors.workflow.config import WorkflowConfig
+from actors.workflow.core.cron_trigger import CRONS
+from actors.workflow.core.entity import INSTANCE
+from actors.workflow.core.messages import INSTANCE_ENTITY
+from bus.actor import Actor, Here, Own
+from bus.http import HttpClient
+from bus.jetstream.reading import StreamReader
+from bus.security.egress import Egress
+from bus.security.secrets import Secrets
+from schemas.lifecycle import EXECUTION_ENTITY
+
+
+@asynccontextmanager
+async def opened(here: Here) -> AsyncGenerator[Own]:
+    """Make the handlers, and what makes HTTP requests."""
+    config, bus, quotas = here.config, here.bus, here.process.quotas
+    egress = Egress(allow_loopback=config.allow_loopback, allowed=config.allowed_hosts)
+    secrets = Secrets.load({}, config.secrets_file, os.environ)
+    quotes = Quotes(bus.transport)
+    past = Past(bus, Histories(StreamReader(bus.nats).read_subject))
+    async with (
+        HttpClient(egress, field="url") as client,
+        opened_definitions(here.bucket(NETS), bus, quotas, quotes) as workflows,
+        opened_triggers(here, here.bucket(NETS)) as triggers,
+    ):
+        sources = RunSources(workflows, quotes, past, here.projection(INSTANCES), bus.clock)
+        runs = WorkflowRuns(here.owners(INSTANCE_ENTITY), sources, config.request_timeout)
+        yield Own(
+            handlers=[workflows, runs],
+            doer=HttpCaller(client, secrets, bus.clock),
+            parts=[triggers],
+            uses=[workflows.uses],
+        )
+
+
+ACTOR = Actor(
+    name="workflow",
+    settings=WorkflowConfig,
+    entities=[INSTANCE, CRONS],
+    stores=[NETS],
+    projections=[INSTANCES],
+    services=[Workflows, WorkflowRuns],
+    jobs=[HTTP_REQUEST],
+    asks=[EXECUTION_ENTITY],
+    opened=opened,
+)
