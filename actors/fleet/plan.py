@@ -9,7 +9,13 @@ import msgspec
 from bus.errors import ConfigError
 from schemas.ids import whole
 
-REPLICAS: Mapping[str, int] = {"agents": 1, "streaming": 2, "pricing": 1, "mcp_pool": 1, "workflow": 1}
+REPLICAS: Mapping[str, int] = {
+    "agents": 1,
+    "streaming": 2,
+    "pricing": 1,
+    "mcp_pool": 1,
+    "workflow": 1,
+}
 """The actors a fleet can run, and how many processes of each it runs unless told otherwise."""
 
 LIGHT = ("agents", "pricing", "mcp_pool", "workflow")
