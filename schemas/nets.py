@@ -341,9 +341,10 @@ class Join(StrictValue, omit_defaults=True):
 class ErrorPolicy(StrictValue, omit_defaults=True):
     """What becomes of a token when the transition's action has failed for good.
 
-    ``fail`` ends the instance, ``pause`` waits for ``workflows.retry`` or ``skip``, ``route`` puts
-    the token into ``to_place`` with the problem in ``data.errors.<transition>``, ``compensate``
-    undoes, latest first, what has a compensation, and then fails.
+    ``fail`` ends the instance, but pauses where nobody knows whether the action had its effect,
+    ``pause`` waits for ``workflows.retry`` or ``skip``, ``route`` puts the token into ``to_place``
+    with the problem in ``data.errors.<transition>``, ``compensate`` undoes, latest first, what has
+    a compensation, and then fails.
     """
 
     then: Literal["fail", "pause", "route", "compensate"] = "fail"

@@ -48,7 +48,7 @@ class _Macro:
 
 
 @dataclass(slots=True)
-class Shape:
+class CelShape:
     """What a bound needs to know of an expression. ``fault`` says why it is refused unread."""
 
     fault: str | None = None
@@ -87,9 +87,9 @@ class Shape:
         return size * max(1, longest + self.longest) ** copying
 
 
-def shape(source: str) -> Shape:
+def shape(source: str) -> CelShape:
     """Look at an expression. What no rule of the grammar above covers is refused."""
-    found = Shape()
+    found = CelShape()
     tokens = list(_tokens(source))
     if not all(tokens):
         found.fault = "it holds what is no token of an expression"
@@ -125,7 +125,7 @@ def size_of(value: Any, most: int) -> tuple[int, int]:
     return longest, size
 
 
-def too_costly(found: Shape, values: Mapping[str, Any]) -> str | None:
+def too_costly(found: CelShape, values: Mapping[str, Any]) -> str | None:
     """Say why an expression must not be evaluated over these values; None if it may."""
     if not found.macros and not found.plus_outside and not found.matches:
         return None
@@ -158,7 +158,7 @@ def _is_doubtful(text: str) -> bool:
 class _Look:
     """Walks the tokens once, with the brackets that are open."""
 
-    def __init__(self, found: Shape, tokens: list[tuple[str, str]]) -> None:
+    def __init__(self, found: CelShape, tokens: list[tuple[str, str]]) -> None:
         self._found = found
         self._tokens = tokens
         self._open: list[_Macro | None] = []

@@ -5,7 +5,7 @@ from typing import Any, cast
 import cel
 import msgspec
 
-from actors.workflow.core.cel_cost import Shape, shape, too_costly
+from actors.workflow.core.cel_cost import CelShape, shape, too_costly
 from actors.workflow.core.paths import ROOTS, Readable
 from actors.workflow.core.rules import Verdict
 from schemas.bounds import BoundsError, check_value
@@ -87,7 +87,7 @@ def _compiled(source: str) -> cel.Program | None:
         return None
 
 
-def _fault(program: cel.Program | None, found: Shape) -> str | None:
+def _fault(program: cel.Program | None, found: CelShape) -> str | None:
     if program is None:
         return "it is no expression of CEL"
     unknown = sorted(found.fields.keys() - NAMES)
@@ -99,7 +99,7 @@ def _fault(program: cel.Program | None, found: Shape) -> str | None:
     return None
 
 
-def _values(found: Shape, token: Readable, event: Any) -> dict[str, Any]:
+def _values(found: CelShape, token: Readable, event: Any) -> dict[str, Any]:
     """Return only what the expression reads, since each value is converted for it."""
     values: dict[str, Any] = {}
     for name, fields in found.fields.items():
@@ -107,5 +107,7 @@ def _values(found: Shape, token: Readable, event: Any) -> dict[str, Any]:
         if fields is not None and isinstance(value, dict):
             held = cast("dict[str, Any]", value)
             value = {each: held[each] for each in fields if each in held}
+        if name == "counters":
+            value = dict.fromkeys(fields or (), 0) | value
         values[name] = value
     return values

@@ -22,6 +22,7 @@ from schemas.nets import (
 
 PAID = AgentTransitionConfig | ToolAction | HttpAction | WorkflowAction
 NO_GROUP = ""
+Groups = tuple[GroupMark, ...]
 
 
 class Binding(NamedTuple):
@@ -154,45 +155,42 @@ def _each(scratch: Scratch, transition: CompiledTransition, only: str | None) ->
         ]
         for place in transition.sources
     ]
+    if only is not None:
+        if not any(token.id == only for column in columns for token in column):
+            return None
+        columns = [[each for each in column if each.id == only] or column for column in columns]
     if not all(columns):
         return None
-    for first in columns[0]:
-        chosen = _together(first, columns[1:], only)
-        if chosen is not None:
-            return Binding(tuple(chosen))
+    for group in dict.fromkeys(token.group for column in columns for token in column):
+        chosen = [
+            next((each for each in column if _belongs(each, group)), None) for column in columns
+        ]
+        taken = [token for token in chosen if token is not None]
+        if len(taken) == len(columns) and merged_group(taken) is not None:
+            return Binding(tuple(taken))
     return None
 
 
-def _together(
-    first: Lying, columns: Sequence[Sequence[Lying]], only: str | None
-) -> list[Lying] | None:
-    chosen, needs = [first], only is not None and first.id != only
-    for column in columns:
-        fitting = [each for each in column if merged_group([*chosen, each]) is not None]
-        if not fitting:
-            return None
-        named = [each for each in fitting if each.id == only]
-        chosen.append((named or fitting)[0])
-        needs = needs and not named
-    return None if needs else chosen
-
-
-def merged_group(tokens: Sequence[Lying]) -> tuple[GroupMark, ...] | None:
+def merged_group(tokens: Sequence[Lying]) -> Groups | None:
     """Return the groups of the token that several become; None if they do not belong together.
 
     Tokens belong together whose groups are the same, or begin those of the others. Several of one
-    group become a token outside it.
+    group that was made by a split become a token outside it.
     """
     longest = max((token.group for token in tokens), key=len)
     if all(longest[: len(token.group)] == token.group for token in tokens):
         return longest
-    outer = longest[:-1]
-    for token in tokens:
-        if len(token.group) != len(longest) or token.group[:-1] != outer:
-            return None
-        if token.group[-1].group != longest[-1].group:
-            return None
-    return outer
+    return longest[:-1] if all(_is_sibling(token.group, longest) for token in tokens) else None
+
+
+def _belongs(token: Lying, group: Groups) -> bool:
+    return group[: len(token.group)] == token.group or _is_sibling(token.group, group)
+
+
+def _is_sibling(one: Groups, other: Groups) -> bool:
+    if len(one) != len(other) or one[:-1] != other[:-1]:
+        return False
+    return one[-1].split and one[-1].group == other[-1].group
 
 
 # Joins

@@ -40,6 +40,8 @@ def retry_at(
 
 def _is_repeated(config: AgentRetryConfig, problem: Problem) -> bool:
     if not config.retry_on_errors:
+        if problem.code == "outcome_unknown":
+            return False
         return problem.retryable
     return problem.code in {_NAMES.get(each, each) for each in config.retry_on_errors}
 

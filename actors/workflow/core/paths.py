@@ -2,7 +2,7 @@
 
 ``data.x``, ``metadata.x``, ``counters.x``, ``id`` and ``place`` name parts of a token; any other
 first name is that of the metadata or, where it is not there, of the data. A step into a list is its
-index. What is not there is ``MISSING``, never an error.
+index. What is not there is ``MISSING``, never an error; a counter is 0 then.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -79,6 +79,9 @@ def reader(path: str) -> Reader:
     root, below = steps[0], steps[1:]
     if root not in ROOTS:
         return lambda token: _bare(token, steps)
+    if root == "counters" and len(below) == 1:
+        name = below[0]
+        return lambda token: token.counters.get(name, 0)
     if root == "data" and len(below) == 1:
         name = below[0]
         return lambda token: token.data.get(name, MISSING)

@@ -103,7 +103,9 @@ def _copies(
     targets = transition.targets
     if len(targets) < 2:  # noqa: PLR2004  one token is the changed one itself
         return Spread(tuple(msgspec.structs.replace(change, place=each) for each in targets))
-    groups = _marks(view, len(targets), new_id) if transition.definition.as_group else None
+    groups = (
+        _marks(view, len(targets), new_id, split=True) if transition.definition.as_group else None
+    )
     puts = [
         TokenChange(
             id=new_id() if at else change.id,
@@ -177,9 +179,14 @@ def _no_list(fork: Fork) -> Problem:
     return Problem(code="validation", message=f"{fork.over} is no list")
 
 
-def _marks(view: Lying, size: int, new_id: NewId) -> list[tuple[GroupMark, ...]]:
+def _marks(
+    view: Lying, size: int, new_id: NewId, *, split: bool = False
+) -> list[tuple[GroupMark, ...]]:
     group = new_id()
-    return [(*view.group, GroupMark(group=group, index=index, size=size)) for index in range(size)]
+    return [
+        (*view.group, GroupMark(group=group, index=index, size=size, split=split))
+        for index in range(size)
+    ]
 
 
 def _most(taken: tuple[Lying, ...]) -> dict[str, int]:

@@ -18,12 +18,16 @@ MOST_FORKED_BYTES = 4 * 1024 * 1024
 """What all tokens of one fork may have together, each its own copy of the data."""
 
 
-class GroupMark(Value):
-    """A token is one of a group: the ``index``-th of ``size`` that one firing has put."""
+class GroupMark(Value, omit_defaults=True):
+    """A token is one of a group: the ``index``-th of ``size`` that one firing has put.
+
+    With ``split`` they are copies in several places, which ``all`` may take together.
+    """
 
     group: str
     index: int
     size: int
+    split: bool = False
 
 
 class AgentRuns(Value):
