@@ -43,12 +43,14 @@ EVERY_ACTION = frozenset(ACTIONS)
 class Principal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who asks: a tenant, and which of its actions are allowed.
 
-    An empty set allows nothing. ``user``, ``project`` and ``key`` (the id of an API key) are facts,
-    unlike the labels of the same names in the body of a request.
+    Where there are no actions, nothing is allowed. They are no set, whose order would differ between
+    processes: what is stored of a principal is to be the same bytes wherever it is written.
+    ``user``, ``project`` and ``key`` (the id of an API key) are facts, unlike the labels of the same
+    names in the body of a request.
     """
 
     tenant: str
-    actions: frozenset[str] = frozenset()
+    actions: tuple[str, ...] = ()
     user: str | None = None
     project: str | None = None
     key: str | None = None
@@ -73,7 +75,7 @@ class Resource(NamedTuple):
 @lru_cache(maxsize=1024)
 def admin(tenant: str) -> Principal:
     """Return the principal that may do everything within its tenant."""
-    return Principal(tenant=tenant, actions=EVERY_ACTION)
+    return Principal(tenant=tenant, actions=tuple(ACTIONS))
 
 
 def may(principal: Principal, action: str, resource: Resource) -> bool:

@@ -16,7 +16,7 @@ held = st.frozensets(actions)
 def test_it_is_decided_by_the_tenant_and_the_actions_that_are_held(
     tenant: str, other: str, held: frozenset[str], action: str
 ):
-    principal = Principal(tenant=tenant, actions=held)
+    principal = Principal(tenant=tenant, actions=tuple(held))
     is_allowed = may(principal, action, Resource(other, "agents"))
     assert is_allowed is (tenant == other and action in held & EVERY_ACTION)
 
