@@ -43,9 +43,9 @@ EVERY_ACTION = frozenset(ACTIONS)
 class Principal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who asks: a tenant, and which of its actions are allowed.
 
-    Where there are no actions, nothing is allowed. They are no set, whose order would differ between
-    processes: what is stored of a principal is to be the same bytes wherever it is written.
-    ``user``, ``project`` and ``key`` (the id of an API key) are facts, unlike the labels of the same
+    Where there are no actions, nothing is allowed. They are no set, whose order would differ from
+    process to process: what is stored of a principal is the same bytes wherever it is written.
+    ``user``, ``project`` and ``key`` (the id of an API key) are facts, unlike the labels of these
     names in the body of a request.
     """
 

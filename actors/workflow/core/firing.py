@@ -192,8 +192,7 @@ class Run(Running):
         end = len(self.steps) + most
         if self.scratch.problem is not None:
             return
-        if self.scratch.failing is None:
-            timing.overtake(self, end)
+        timing.overtake(self, end)
         while len(self.steps) < end and not self._is_over:
             host(self, end)
             if self._fire(end) or self._is_over:
