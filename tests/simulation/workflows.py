@@ -315,6 +315,7 @@ class _Net:
     def __init__(self) -> None:
         self.tokens: set[str] = set()
         self.firings: dict[str, ActionBegun | UndoBegun] = {}
+        self.paused: set[str] = set()
         self.retry_at: dict[str, datetime] = {}
         self.done: list[str] = []
         self.undone: list[str] = []
@@ -352,6 +353,7 @@ class _Net:
 
     def _end(self, step: ActionEnded | ActionFailed, at: datetime) -> Iterator[str]:
         if isinstance(step, ActionFailed) and step.then == "pause":
+            self.paused.add(step.firing)
             return
         begun = self.firings.pop(step.firing, None)
         if begun is None:
@@ -394,7 +396,7 @@ def faults_of_instance(history: list[Turned]) -> Iterator[str]:
             yield from net.follow(step, event.at)
         ends += [step for step in event.steps if isinstance(step, RunClosed)]
     # What is paused waits for a person.
-    if len(ends) != 1 and not (net.firings and not ends):
+    if len(ends) != 1 and not (net.paused & net.firings.keys() and not ends):
         yield f"it has {len(ends)} ends"
     if ends and ends[0].status == "COMPLETED" and (net.firings or not net.tokens):
         yield f"it is completed, with tokens {net.tokens} and firings {sorted(net.firings)}"
