@@ -43,6 +43,19 @@ def keep_private() -> None:
     os.umask(0o077)
 
 
+def create(path: Path, text: str) -> None:
+    """Write a text to a new file that is its user's alone.
+
+    Raises:
+        ProblemError: ``validation``: the file stands already, or cannot be written.
+    """
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+    except OSError as error:
+        raise problem("validation", f"cannot write {path}: {error.strerror}") from None
+
+
 def read(path: Path | str, *, most: int = MAX_BYTES) -> bytes:
     """Return what is in a regular file of at most so many bytes.
 

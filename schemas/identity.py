@@ -28,6 +28,12 @@ ACTIONS = {
     "workflows:read": "Read and list workflows and what runs of them, with its data and history.",
     "workflows:write": "Define workflows, change and delete them.",
     "workflows:run": "Start instances of workflows, act on them and end them.",
+    "keys:own": "Make keys for oneself, rotate and revoke them.",
+    "keys:admin": "Make, list, rotate and revoke the keys of others.",
+    "members:read": "List the members of the tenant.",
+    "members:admin": "Invite members, change their roles and remove them.",
+    "tenants:read": "Read what the tenant is.",
+    "tenants:admin": "Create, change and suspend tenants: the operator's alone.",
 }
 """Every action that a request may need, and what it allows."""
 
@@ -37,20 +43,22 @@ HEADER = "Callboard-Principal"
 It is believed on ``_cb.ask`` subjects alone, on which only the fleet may publish.
 """
 
+OPERATOR_ACTIONS = frozenset({"tenants:admin"})
+"""What no tenant's admin may do."""
+
 EVERY_ACTION = frozenset(ACTIONS)
+TENANT_ACTIONS = EVERY_ACTION - OPERATOR_ACTIONS
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who asks: a tenant, and which of its actions are allowed.
 
-    Where there are no actions, nothing is allowed. They are no set, whose order would differ from
-    process to process: what is stored of a principal is the same bytes wherever it is written.
-    ``user``, ``project`` and ``key`` (the id of an API key) are facts, unlike the labels of these
-    names in the body of a request.
+    An empty set allows nothing. ``user``, ``project`` and ``key`` (the id of an API key) are facts,
+    unlike the labels of the same names in the body of a request.
     """
 
     tenant: str
-    actions: tuple[str, ...] = ()
+    actions: frozenset[str] = frozenset()
     user: str | None = None
     project: str | None = None
     key: str | None = None
@@ -74,8 +82,9 @@ class Resource(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def admin(tenant: str) -> Principal:
-    """Return the principal that may do everything within its tenant."""
-    return Principal(tenant=tenant, actions=tuple(ACTIONS))
+    """Return the principal that may do everything within its tenant; the platform's may do all."""
+    actions = EVERY_ACTION if tenant == PLATFORM else TENANT_ACTIONS
+    return Principal(tenant=tenant, actions=actions)
 
 
 def may(principal: Principal, action: str, resource: Resource) -> bool:

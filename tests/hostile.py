@@ -1,6 +1,6 @@
 """Values that somebody may send who means harm, put in the place of each field of a message."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -56,8 +56,10 @@ FRAGMENTS: dict[str, bytes] = {
 """JSON by name; some of it is none."""
 
 
-def places(value: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the path of every field and item in a plain object."""
+def places(
+    value: Any, whole: Collection[bytes] = (), before: tuple[Any, ...] = ()
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of every field and item in a plain object, but for those in ``whole`` ones."""
     inner: Iterator[tuple[Any, Any]] = iter(())
     if isinstance(value, Mapping):
         inner = iter(value.items())
@@ -65,7 +67,8 @@ def places(value: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]
         inner = iter(enumerate(value))
     for step, each in inner:
         yield (*before, step)
-        yield from places(each, (*before, step))
+        if not whole or msgspec.json.encode(each) not in whole:
+            yield from places(each, whole, (*before, step))
 
 
 def marked(value: Any, path: tuple[Any, ...]) -> Any:
@@ -77,9 +80,12 @@ def marked(value: Any, path: tuple[Any, ...]) -> Any:
     return [marked(each, path[1:]) if at == path[0] else each for at, each in enumerate(value)]
 
 
-def texts(plain: Any) -> Iterator[tuple[str, bytes]]:
-    """Yield JSON texts of an object, each with one hostile value in one place, with its name."""
-    for path in places(plain):
+def texts(plain: Any, whole: Collection[bytes] = ()) -> Iterator[tuple[str, bytes]]:
+    """Yield JSON texts of an object, each with one hostile value in one place, with its name.
+
+    Objects in it that are encoded as one of ``whole`` are taken as one value.
+    """
+    for path in places(plain, whole):
         text = msgspec.json.encode(marked(plain, path))
         before, _, after = text.partition(f'"{MARK}"'.encode())
         for name, fragment in FRAGMENTS.items():

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
 
 import click
 
@@ -12,7 +13,9 @@ from actors.cli.session import leave
 from bus.config import reference as settings
 from bus.config.reading import beside
 from bus.errors import CallboardError
+from bus.security import issuer as issuers
 from bus.security import permissions as accounts
+from bus.security.nkeys import is_public
 from schemas import catalog, documents
 
 
@@ -91,11 +94,16 @@ def nats() -> None:
 
 @nats.command()
 @click.argument("users", nargs=-1, required=True, metavar="TENANT:USER…")
-def permissions(users: Sequence[str]) -> None:
+@click.option("--issuer", metavar="KEY", help="Let in who has an API key: who signs that.")
+def permissions(users: Sequence[str], issuer: str | None) -> None:
     """Print the accounts, users and permissions of tenants, to include in nats.conf.
 
-    Passwords are variables that nats-server takes from its environment.
+    Passwords are variables that nats-server takes from its environment. With --issuer, the public
+    key that `callboard nats issuer` prints, whoever is none of these users may connect with an API
+    key as token: `callboard keys create` makes one.
     """
+    if issuer is not None and not is_public(issuer, "account"):
+        raise click.BadParameter("is no public key of an account", param_hint="--issuer")
     tenants: dict[str, list[str]] = {}
     for item in users:
         tenant, colon, user = item.partition(":")
@@ -103,7 +111,20 @@ def permissions(users: Sequence[str]) -> None:
             raise click.BadParameter(f"{item!r} must be TENANT:USER", param_hint="TENANT:USER")
         tenants.setdefault(tenant, []).append(user)
     try:
-        rendering.line(accounts.render(tenants), end="")
+        rendering.line(accounts.render(tenants, issuer), end="")
+    except CallboardError as error:
+        leave(error)
+
+
+@nats.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def issuer(file: Path) -> None:
+    """Make the key that signs who may connect, and print its public half.
+
+    FILE is new, and its user's alone; processes of identity read it (CALLBOARD_ISSUER_FILE).
+    """
+    try:
+        rendering.line(issuers.create(file).public)
     except CallboardError as error:
         leave(error)
 

@@ -5,6 +5,7 @@
 ``nats_watch``     following such a bucket without missing anything
 ``memory_bucket``  the same in memory
 ``followed``       whether a process knows all that a bucket holds
+``heads``          all values of a store in memory
 ``store``          buckets as they are declared: whose each is, and who follows it
 ``versioned``      a store of definitions: versions, soft delete, quotas. ``versions`` is how they
                    lie in a bucket, ``roster`` what a process knows of them, ``stock`` their sizes

@@ -12,13 +12,19 @@ must be quoted there; a bcrypt hash may stand in place of one.
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from bus.errors import ConfigError
 from bus.subjects import fill, filter_for, token
 from schemas import catalog
+from schemas.identity import TENANT_ACTIONS
 from schemas.streams import STREAM_SUBJECT
+
+CALLOUT = "$SYS.REQ.USER.AUTH"
+"""On which the server asks who connects, where its configuration says so: ADR-26."""
+
+CALLOUT_REPLIES = "$SYS._INBOX.>"
 
 FLEET_ACCOUNT = "FLEET"
 FLEET_USER = "fleet"
@@ -43,12 +49,20 @@ class User(NamedTuple):
     permissions: Permissions
 
 
-def tenant_permissions(tenant: str, user: str) -> Permissions:
-    """Return what a user of a tenant may do: ask, submit, listen, and read its own inbox."""
+def tenant_permissions(
+    tenant: str, user: str, actions: Collection[str] = TENANT_ACTIONS
+) -> Permissions:
+    """Return what a user of a tenant may do: ask, submit, listen, and read its own inbox.
+
+    ``actions`` are those that he holds. Streams take ``executions:content``, because they have the
+    answers in them, and events ``executions:read``.
+    """
+    stream, events = _facts(tenant)
+    heard = [(stream, "executions:content"), (events, "executions:read")]
     inbox = f"{inbox_prefix(tenant, user)}.>"
     return Permissions(
-        publish=tuple(fill(template, tenant=tenant) for template in _requests()),
-        subscribe=(*_facts(tenant), inbox),
+        publish=tuple(fill(template, tenant=tenant) for template in _requests(actions)),
+        subscribe=(*(subject for subject, action in heard if action in actions), inbox),
     )
 
 
@@ -56,7 +70,7 @@ def fleet_permissions() -> Permissions:
     """Return what the fleet's own processes may do within their account."""
     both = ("cb.>", "_cb.>", "$JS.>", "$KV.>", "$O.>", "$SRV.>", "_INBOX.>")
     # Replies to requests from another account carry a subject that the server makes up.
-    return Permissions(publish=(*both, "_R_.>"), subscribe=both)
+    return Permissions(publish=(*both, "_R_.>", CALLOUT_REPLIES), subscribe=(*both, CALLOUT))
 
 
 def inbox_prefix(tenant: str, user: str) -> str:
@@ -78,8 +92,16 @@ def password_variable(name: str) -> str:
     return f"NATS_PASSWORD_{_NOT_IN_A_NAME.sub('_', name.upper())}"
 
 
-def render(tenants: Mapping[str, Sequence[str]]) -> str:
+def account_name(tenant: str) -> str:
+    """Return the name of a tenant's account."""
+    return f"TENANT_{tenant}"
+
+
+def render(tenants: Mapping[str, Sequence[str]], issuer: str | None = None) -> str:
     """Return the accounts of a server for these tenants and their users, to include in nats.conf.
+
+    With an ``issuer``, the public key of who signs answers, everybody who is none of these users is
+    asked about: the fleet lets him in by his API key.
 
     Raises:
         ConfigError: two users would have the same name or the same variable.
@@ -93,11 +115,20 @@ def render(tenants: Mapping[str, Sequence[str]]) -> str:
     blocks = [_fleet_account(fleet)]
     blocks += [_tenant_account(tenant, users) for tenant, users in accounts.items()]
     made_at_start = f"# The fleet makes their inboxes with CALLBOARD_TENANTS={','.join(tenants)}"
-    return "\n".join([made_at_start, "accounts {", *blocks, "}", ""])
+    named = [user.name for users in accounts.values() for user in users]
+    callout = [_callout(issuer, [FLEET_USER, *named])] if issuer is not None else []
+    return "\n".join([made_at_start, "accounts {", *blocks, "}", *callout, ""])
 
 
-def _requests() -> tuple[str, ...]:
-    rows = catalog.requests()
+def _callout(issuer: str, users: Sequence[str]) -> str:
+    said = {"issuer": issuer, "account": FLEET_ACCOUNT}
+    lines = [f"    {name}: {_quoted(value)}" for name, value in said.items()]
+    listed = f"    auth_users: {json.dumps(list(users))}"
+    return "\n".join(["authorization {", "  auth_callout {", *lines, listed, "  }", "}"])
+
+
+def _requests(actions: Collection[str] = TENANT_ACTIONS) -> tuple[str, ...]:
+    rows = [row for row in catalog.requests() if row.action in actions]
     return tuple(
         template for row in rows for template in (row.subject, row.submit) if template is not None
     )
@@ -144,7 +175,7 @@ def _tenant_account(tenant: str, users: Sequence[User]) -> str:
     imports += [_import("stream", subject) for subject in _facts(tenant)]
     return "\n".join(
         [
-            f"  {_quoted(f'TENANT_{tenant}')}: {{",
+            f"  {_quoted(account_name(tenant))}: {{",
             _listing("users", [_user(user) for user in users]),
             _listing("imports", imports),
             "  }",

@@ -29,6 +29,7 @@ WORDS = {
     "model": "gpt-4o-mini",
     "process": "streaming-7f00",
     "region": "eu-west-1",
+    "scopes": "agents:read",
     "session": "monday",
     "since": "2026-11-01",
     "sha256": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",

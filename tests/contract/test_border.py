@@ -69,9 +69,13 @@ def demand_law(kind: type[msgspec.Struct], text: bytes) -> None:
     assert len(encode(refused)) < MOST_REFUSAL_BYTES
 
 
+PARTS = {encode(json.loads(encode(example(kind)))) for kind in KINDS}
+"""What is a message of its own is tried by itself, not once more in each that it is a part of."""
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_a_message_with_a_hostile_value_is_refused_or_read_back_equal(kind: type[msgspec.Struct]):
-    for _, text in hostile.texts(json.loads(encode(example(kind)))):
+    for _, text in hostile.texts(json.loads(encode(example(kind))), PARTS):
         demand_law(kind, text)
 
 

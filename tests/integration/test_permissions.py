@@ -24,6 +24,7 @@ from bus.security.permissions import FLEET_USER, inbox_prefix, password_variable
 from bus.server import EmbeddedServer, settings
 from bus.subjects import fill, matches
 from schemas import catalog
+from schemas.identity import TENANT_ACTIONS
 
 pytestmark = pytest.mark.single_server
 
@@ -31,8 +32,9 @@ TENANTS = {"acme": ["alice", "bob"], "globex": ["carol"]}
 PASSWORD = "made-up-for-this-test"
 JOURNAL = "_cb.journal.execution.0"
 
-REQUESTS = [fill(row.subject, tenant="acme") for row in catalog.requests()]
-SUBMITS = [fill(row.submit, tenant="acme") for row in catalog.requests() if row.submit]
+ROWS = [row for row in catalog.requests() if row.action in TENANT_ACTIONS]
+REQUESTS = [fill(row.subject, tenant="acme") for row in ROWS]
+SUBMITS = [fill(row.submit, tenant="acme") for row in ROWS if row.submit]
 
 DENIED_TO_PUBLISH = [
     "_cb.ask.acme.agents.execute",
@@ -67,6 +69,9 @@ DENIED_TO_PUBLISH = [
     "cb.acme.record.e1",
     "cb.acme.submit.agents.get",
     "cb.acme.agents.unheard_of",
+    "cb.acme.tenants.apply",
+    "cb.acme.submit.tenants.suspend",
+    "$SYS.REQ.USER.AUTH",
 ]
 
 DENIED_TO_SUBSCRIBE = [

@@ -68,7 +68,7 @@ READER = frozenset({"agents:read"})
 async def test_who_is_allowed_an_action_in_its_tenant_is_answered_and_known(
     shared_nats: NatsWorld, fresh: str
 ):
-    ann = Principal(tenant=fresh, actions=tuple(READER), user="ann", key="k1")
+    ann = Principal(tenant=fresh, actions=READER, user="ann", key="k1")
     async with serving(shared_nats) as service:
         assert await Client(service.bus.transport, by=ann).request(fresh, ListAgents()) == LISTED
         assert [caller.principal for caller in service.callers] == [ann]
@@ -81,7 +81,7 @@ async def test_who_is_allowed_an_action_in_its_tenant_is_answered_and_known(
 async def test_who_is_of_another_tenant_or_lacks_the_action_is_forbidden(
     shared_nats: NatsWorld, fresh: str, tenant: str | None, actions: set[str]
 ):
-    by = Principal(tenant=fresh if tenant is None else tenant, actions=tuple(actions))
+    by = Principal(tenant=fresh if tenant is None else tenant, actions=frozenset(actions))
     async with serving(shared_nats) as service:
         with pytest.raises(ProblemError) as refused:
             await Client(service.bus.transport, by=by).request(fresh, ListAgents())

@@ -14,6 +14,7 @@ from bus.ids import new_id
 from bus.streams.spec import inbox_stream
 from bus.subjects import fill
 from schemas import catalog
+from schemas.identity import OPERATOR_ACTIONS
 from tests.contract.examples import example
 from tests.fleet import PlainClient, RunningFleet, running_fleet
 from tests.servers import PATIENCE
@@ -62,10 +63,18 @@ SOUND: dict[str, dict[str, Any]] = {
     "executions.reject": {"execution_id": "forbidden", "call_id": "call_0_0"},
     "mcp.servers.apply": {"id": "known", "server": {"url": "http://127.0.0.1:9/mcp"}},
     "mcp.servers.delete": {"id": "gone"},
+    "members.invite": {"id": "eve", "role": "MEMBER"},
+    "members.set_role": {"id": "ann", "role": "ADMIN"},
+    "members.remove": {"id": "bob"},
+    "keys.revoke": {"id": ""},
 }
 """A body of each command that the tenant of ``prepared`` can have carried out."""
 
-COMMANDS = {row.name: row for row in catalog.requests() if row.submit is not None}
+COMMANDS = {
+    row.name: row
+    for row in catalog.requests()
+    if row.submit is not None and row.action not in OPERATOR_ACTIONS
+}
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +88,8 @@ async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Runn
     async with running_fleet(folder, agents=2, MCP_SERVERS_FILE=str(servers)) as fleet:
         await fleet.start("pricing.0")
         await fleet.start("mcp_pool.0")
-        await fleet.ready(5)
+        await fleet.start("identity.0")
+        await fleet.ready(6)
         yield fleet
 
 
@@ -95,6 +105,10 @@ async def prepared(client: PlainClient) -> PlainClient:
         await client.ask("agents.execute", {"agent_id": "working", "task": "t", **over})
         await client.ended(over["id"])
     await client.ask("mcp.servers.apply", {"id": "gone", "server": {"url": "http://127.0.0.1:9"}})
+    with anyio.fail_after(SECONDS):
+        # Its program takes seconds to start where all processors are busy.
+        while (await client.ask("tools.list", {"patterns": ["guide"]}))["unreachable"]:
+            await anyio.sleep(0.2)
     tools = [{"server": "guide", "requires_approval": True}]
     asker = await client.ask("agents.apply", {"id": "asker", "provider": ASKING, "tools": tools})
     assert asker.get("type") != "problem", asker
@@ -108,6 +122,10 @@ async def prepared(client: PlainClient) -> PlainClient:
     for budget in ("old", "standing"):
         answer = await client.ask("budgets.set", {"id": budget, "limit_pico": 10**12})
         assert answer.get("type") != "problem", answer
+    for member in ("ann", "bob"):
+        await client.ask("members.invite", {"id": member, "role": "MEMBER"})
+    made = await client.ask("keys.create", {"scopes": ["agents:read"]})
+    SOUND["keys.revoke"] = {"id": made["key"]["id"]}
     return client
 
 
@@ -157,6 +175,10 @@ async def _were_carried_out(client: PlainClient) -> None:
     assert [call["outcome"] for [call] in decided] == ["ok", "declined"]
     servers = (await client.ask("mcp.servers.list", {}))["servers"]
     assert [server["id"] for server in servers] == ["guide", "known"]
+    members = (await client.ask("members.list", {}))["members"]
+    assert [(each["id"], each["role"]) for each in members] == [("ann", "ADMIN"), ("eve", "MEMBER")]
+    [key] = (await client.ask("keys.list", {}))["keys"]
+    assert key["revoked_at"] is not None
     for gone in ("over", "turn"):
         answer = await client.ask("executions.get", {"execution_id": gone})
         assert answer["code"] == "not_found"

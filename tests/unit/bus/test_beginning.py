@@ -23,7 +23,7 @@ from tests.hirer import SINCE
 from tests.virtual import VIRTUAL_TIME, Backend
 
 PARENT = ReplyTo(entity="parent", tenant="acme", key="p1")
-ANN = Principal(tenant="acme", actions=("executions:write",), user="ann")
+ANN = Principal(tenant="acme", actions=frozenset({"executions:write"}), user="ann")
 BODY = BeginWork(
     name="agents.execute",
     id="e7",

@@ -9,6 +9,7 @@ import pytest
 from actors.agents.config import AgentsConfig
 from actors.agents.core.spending import SpendingPolicy
 from actors.cli.config import CliConfig
+from actors.identity.config import IdentityConfig
 from actors.mcp_pool.config import McpPoolConfig
 from actors.pricing.config import PricingConfig
 from actors.streaming.config import StreamingConfig
@@ -22,7 +23,7 @@ from schemas.budgets import OperatorLimits
 from schemas.provider_specs import usual_urls
 from schemas.settings import env
 
-ACTORS = (AgentsConfig, CliConfig, McpPoolConfig, PricingConfig, StreamingConfig)
+ACTORS = (AgentsConfig, CliConfig, IdentityConfig, McpPoolConfig, PricingConfig, StreamingConfig)
 URLS = usual_urls() | {
     "openai": "https://proxy.example.com/v1",
     "anthropic": "https://claude.example.com",
@@ -99,6 +100,8 @@ ENVIRON = {
     "MAX_ATTEMPTS": "3",
     "MCP_SERVERS_FILE": "/run/servers.yaml",
     "MCP_MAX_CALLS": "64",
+    "CALLBOARD_ISSUER_FILE": "/run/issuer",
+    "CALLBOARD_CONNECTION_SECONDS": "600",
     "CALLBOARD_BUDGET_BOUND": "estimate",
     "CALLBOARD_BUDGET_ESTIMATE_FACTOR": "1.5",
     "CALLBOARD_BUDGET_ANSWER_TOKENS": "1000",
@@ -190,6 +193,7 @@ def test_every_setting_of_all_processes_is_read_from_its_variable():
             },
         ),
         (McpPoolConfig, {"servers_file": "/run/servers.yaml", "max_calls": 64}),
+        (IdentityConfig, {"issuer_file": "/run/issuer", "connection_seconds": 600}),
         (
             StreamingConfig,
             {

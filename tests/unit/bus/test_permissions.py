@@ -14,7 +14,10 @@ from bus.security.permissions import (
 )
 from bus.subjects import fill, overlap
 from schemas import catalog
+from schemas.identity import TENANT_ACTIONS
 from schemas.ids import PLATFORM
+
+BOTH = ("cb.>", "_cb.>", "$JS.>", "$KV.>", "$O.>", "$SRV.>", "_INBOX.>")
 
 
 def test_no_tenant_can_be_the_platform():
@@ -34,7 +37,7 @@ def test_only_who_asks_in_the_name_of_the_platform_is_its_operator_and_no_tenant
 
 
 def test_a_user_may_ask_and_submit_what_the_contract_offers_listen_and_read_its_inbox():
-    rows = catalog.requests()
+    rows = [row for row in catalog.requests() if row.action in TENANT_ACTIONS]
     asked = {fill(row.subject, tenant="acme") for row in rows}
     submitted = {fill(row.submit, tenant="acme") for row in rows if row.submit}
     permissions = tenant_permissions("acme", "alice")
@@ -64,9 +67,26 @@ def test_two_users_of_a_tenant_share_no_inbox():
 
 def test_the_fleet_may_do_what_its_processes_need_and_not_what_administers_the_server():
     assert fleet_permissions() == Permissions(
-        publish=("cb.>", "_cb.>", "$JS.>", "$KV.>", "$O.>", "$SRV.>", "_INBOX.>", "_R_.>"),
-        subscribe=("cb.>", "_cb.>", "$JS.>", "$KV.>", "$O.>", "$SRV.>", "_INBOX.>"),
+        publish=(*BOTH, "_R_.>", "$SYS._INBOX.>"),
+        subscribe=(*BOTH, "$SYS.REQ.USER.AUTH"),
     )
+
+
+def test_a_user_may_ask_what_his_actions_allow_and_hear_no_answers_without_leave():
+    permissions = tenant_permissions("acme", "alice", {"agents:read", "executions:read"})
+    assert "cb.acme.agents.list" in permissions.publish
+    assert "cb.acme.agents.execute" not in permissions.publish
+    assert "cb.acme.submit.agents.execute" not in permissions.publish
+    assert permissions.subscribe == ("cb.acme.events.>", "_INBOX.acme-alice.>")
+
+
+def test_with_an_issuer_the_server_asks_about_whoever_is_none_of_its_users():
+    text = render({"acme": ["alice"]}, "ABC")
+    assert text.endswith(
+        'authorization {\n  auth_callout {\n    issuer: "ABC"\n    account: "FLEET"\n'
+        '    auth_users: ["fleet", "acme-alice"]\n  }\n}\n'
+    )
+    assert "auth_callout" not in render({"acme": ["alice"]})
 
 
 @pytest.mark.parametrize("hostile", ["", "a.b", "*", ">", "a b", 'a"', "a\n", "$SYS"])

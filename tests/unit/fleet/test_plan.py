@@ -10,7 +10,13 @@ from bus.errors import ConfigError
 
 
 def test_a_fleet_runs_every_actor_unless_told_otherwise():
-    assert chosen(None, []) == {"agents": 1, "streaming": 2, "pricing": 1, "mcp_pool": 1}
+    assert chosen(None, []) == {
+        "agents": 1,
+        "streaming": 2,
+        "pricing": 1,
+        "mcp_pool": 1,
+        "identity": 1,
+    }
 
 
 def test_actors_and_their_numbers_can_be_chosen():

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.identity import ACTIONS, EVERY_ACTION, NOBODY, Principal, Resource, admin, may
+from schemas.identity import (
+    ACTIONS,
+    EVERY_ACTION,
+    NOBODY,
+    TENANT_ACTIONS,
+    Principal,
+    Resource,
+    admin,
+    may,
+)
 from schemas.ids import PLATFORM
 
 tenants = st.sampled_from(["acme", "globex", PLATFORM, ""])
@@ -16,14 +25,15 @@ held = st.frozensets(actions)
 def test_it_is_decided_by_the_tenant_and_the_actions_that_are_held(
     tenant: str, other: str, held: frozenset[str], action: str
 ):
-    principal = Principal(tenant=tenant, actions=tuple(held))
+    principal = Principal(tenant=tenant, actions=held)
     is_allowed = may(principal, action, Resource(other, "agents"))
     assert is_allowed is (tenant == other and action in held & EVERY_ACTION)
 
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_an_admin_may_do_everything_in_its_tenant_and_nobody_anything(action: str):
-    assert may(admin("acme"), action, Resource("acme", "agents"))
+    assert may(admin("acme"), action, Resource("acme", "agents")) is (action in TENANT_ACTIONS)
+    assert may(admin(PLATFORM), action, Resource(PLATFORM, "agents"))
     assert not may(admin("acme"), action, Resource("globex", "agents"))
     assert not may(NOBODY, action, Resource("acme", "agents"))
     assert not may(NOBODY, action, Resource("", "agents"))
