@@ -36,7 +36,7 @@ class Binding(NamedTuple):
     is_short: bool = False
 
 
-class Members(NamedTuple):
+class GroupMembers(NamedTuple):
     """Of one group: who has come to a join, and who may still come."""
 
     here: list[Lying]
@@ -276,11 +276,11 @@ def joined(
 
 def members_of(
     net: CompiledNet, scratch: Scratch, transition: CompiledTransition, group: str
-) -> Members:
+) -> GroupMembers:
     """Return all of a group that has not ended: at the join, lying elsewhere, held by firings."""
     here = arrivals(scratch, transition).get(group, [])
     if group == NO_GROUP:
-        return Members(here, [], [], 0)
+        return GroupMembers(here, [], [], 0)
     names = {token.id for token in here}
     elsewhere = [
         token.id
@@ -292,7 +292,7 @@ def members_of(
         for firing in scratch.firings.values()
         if firing.token is not None and _is_of(firing.token, group)
     ]
-    return Members(here, elsewhere, firings, here[0].group[-1].size if here else 0)
+    return GroupMembers(here, elsewhere, firings, here[0].group[-1].size if here else 0)
 
 
 def _is_of(token: Lying, group: str) -> bool:
