@@ -37,7 +37,7 @@ test: install ## every gate and every test, among them one that kills real proce
 	@$(PYTHON) -m tests.gate
 
 soak: install ## rotating seeds of every story, and every law at random with a thousand examples
-	@first=$$(date +%s); for story in fleet ledger spending platform waiting tools; do \
+	@first=$$(date +%s); for story in fleet ledger spending platform waiting tools workflows; do \
 		$(PYTHON) -m tests.simulation --story $$story --first $$first --seeds $(SEEDS); done; true
 	@HYPOTHESIS_PROFILE=search $(PYTHON) -m pytest -n logical --timeout 900 tests/unit tests/contract
 

@@ -14,6 +14,9 @@ from schemas.work import Done
 
 HTTP_QUEUE = "http"
 
+NO_BODY = msgspec.Raw(b"null")
+"""Stands for no body: an empty ``Raw`` cannot be written where it is not left out."""
+
 _BODILESS = frozenset({"GET", "DELETE"})
 _REPEATABLE = frozenset({"GET", "PUT", "DELETE"})
 """What these ask for is the same after a second request (RFC 9110, section 9.2.2)."""
@@ -27,9 +30,14 @@ class HttpWork(Internal):
     deadline: datetime
     headers: dict[str, str] = {}
     query: list[tuple[str, str]] = []
-    body: msgspec.Raw = msgspec.Raw()
+    body: msgspec.Raw = NO_BODY
     secret: str | None = None
     expect: list[int] = []
+
+    @property
+    def content(self) -> bytes:
+        """The body as it is sent."""
+        return b"" if self.body == NO_BODY else bytes(self.body)
 
 
 class HttpDone(Done, tag="http_done"):
@@ -47,7 +55,7 @@ def http_work(action: HttpAction, values: Mapping[str, Any], deadline: datetime)
         deadline=deadline,
         headers=action.headers,
         query=list(_query(values)) if is_bodiless else [],
-        body=msgspec.Raw() if is_bodiless else msgspec.Raw(msgspec.json.encode(values)),
+        body=NO_BODY if is_bodiless else msgspec.Raw(msgspec.json.encode(values)),
         secret=action.secret,
         expect=action.expect,
     )

@@ -1,13 +1,13 @@
 """The workflow actor: its declaration."""
 
-import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from actors.workflow.adapters.definitions import NETS, Workflows
 from actors.workflow.adapters.definitions import opened as opened_definitions
 from actors.workflow.adapters.history import Histories
-from actors.workflow.adapters.http_action import HTTP_REQUEST, HttpCaller
+from actors.workflow.adapters.http_action import HTTP_REQUEST
+from actors.workflow.adapters.http_action import opened as opened_http
 from actors.workflow.adapters.listed import INSTANCES
 from actors.workflow.adapters.past import Past
 from actors.workflow.adapters.quoting import AgentPrices
@@ -18,10 +18,7 @@ from actors.workflow.core.cron_trigger import CRONS
 from actors.workflow.core.entity import INSTANCE
 from actors.workflow.core.messages import INSTANCE_ENTITY
 from bus.actor import Actor, Here, Own
-from bus.http import HttpClient
 from bus.jetstream.reading import StreamReader
-from bus.security.egress import Egress
-from bus.security.secrets import Secrets
 from schemas.lifecycle import EXECUTION_ENTITY
 
 
@@ -29,12 +26,10 @@ from schemas.lifecycle import EXECUTION_ENTITY
 async def opened(here: Here) -> AsyncGenerator[Own]:
     """Make the handlers, and what makes HTTP requests."""
     config, bus, quotas = here.config, here.bus, here.process.quotas
-    egress = Egress(allow_loopback=config.allow_loopback, allowed=config.allowed_hosts)
-    secrets = Secrets.load({}, config.secrets_file, os.environ)
     quotes = AgentPrices(bus.transport)
     past = Past(bus, Histories(StreamReader(bus.nats).read_subject))
     async with (
-        HttpClient(egress, field="url") as client,
+        opened_http(here) as http,
         opened_definitions(here.bucket(NETS), bus, quotas, quotes) as workflows,
         opened_triggers(here, here.bucket(NETS)) as triggers,
     ):
@@ -42,7 +37,7 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
         runs = WorkflowRuns(here.owners(INSTANCE_ENTITY), sources, config.request_timeout)
         yield Own(
             handlers=[workflows, runs],
-            doer=HttpCaller(client, secrets, bus),
+            doer=http,
             parts=[triggers],
             uses=[workflows.uses],
         )

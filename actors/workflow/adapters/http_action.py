@@ -133,7 +133,7 @@ class HttpCaller:
         once = is_once(work.method)
         for _ in range(MOST_REDIRECTS + 1):
             exchange = self._client.exchange(
-                work.method, leg.url, leg.headers, bytes(work.body), may_repeat=not once, fresh=once
+                work.method, leg.url, leg.headers, work.content, may_repeat=not once, fresh=once
             )
             legs.exchanges.append(exchange)
             async with exchange as answer:
@@ -148,7 +148,7 @@ class HttpCaller:
         given = {name.lower() for name in work.headers}
         key = f"{reply_to.entity}.{reply_to.tenant}.{reply_to.key}.{item.work}"
         usual = {"accept": "application/json, */*;q=0.5", "idempotency-key": key}
-        if bytes(work.body):
+        if work.content:
             usual["content-type"] = "application/json"
         if item.trace:
             usual["traceparent"] = item.trace

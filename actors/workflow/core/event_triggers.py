@@ -138,8 +138,9 @@ def _token(trigger: EventTrigger, event: OutsideEvent) -> dict[str, Any]:
     """Return data and metadata of the token; without a mapping they are those of the event."""
     told = {"metadata.event_id": event.id, "metadata.event_subject": event.subject}
     if not trigger.data:
-        fields = event.data if isinstance(event.data, dict) else {"event": event.data}
-        return token_of(told) | {"data": cast("dict[str, Any]", fields)}
+        data = event.data
+        fields = cast("dict[str, Any]", data) if isinstance(data, dict) else {"event": data}
+        return token_of(told) | {"data": fields}
     return token_of(told | {path: _read(source, event) for path, source in trigger.data.items()})
 
 

@@ -42,6 +42,8 @@ def item(url: str, values: dict[str, Any] | None = None, **given: Any) -> WorkIt
     seconds, tenant = given.pop("seconds", 10.0), given.pop("tenant", "acme")
     action = HttpAction(url=url, **given)
     work = http_work(action, values or {}, NOW + timedelta(seconds=seconds))
+    # As it comes to a worker, through a journal and an offer.
+    work = msgspec.json.decode(msgspec.json.encode(work), type=HttpWork)
     return WorkItem(
         id="workflow.acme.run-1.f3.2",
         work="f3",
