@@ -36,6 +36,9 @@ class Delivery(NamedTuple):
         return not self.data and self.headers is not None and self.headers.get("Status") == UNHEARD
 
 
+MESSAGE_ID = "Nats-Msg-Id"
+"""The header with the id of a message, by which a stream, and who listens, know a repeat."""
+
 UNHEARD = "503"
 """The status with which the bus answers where nobody listens."""
 

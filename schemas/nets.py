@@ -196,6 +196,7 @@ class AgentTransitionConfig(_Action, tag="agent"):
 
     agent_id: AgentId
     task: str = ""
+    task_is: Literal["text", "expression"] = "text"
     llm_config: Patch = {}
     answer_schema: dict[str, Any] | None = None
     max_tokens: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None
@@ -309,7 +310,8 @@ class Fork(StrictValue, omit_defaults=True):
     """Put one token for each element of a list into the target place; they are a group.
 
     A list with more than ``most`` elements is a failure. An empty one goes on as one token in
-    ``empty_to``; without that it is a failure too. ``into`` is where each token has its element.
+    ``empty_to``; without that it is a failure too. ``into`` is where each token has its element;
+    the list itself none of them has, and all else of the data each of them.
     """
 
     over: Path
@@ -321,9 +323,12 @@ class Fork(StrictValue, omit_defaults=True):
 class Join(StrictValue, omit_defaults=True):
     """Take tokens of one group as one: all, or as soon as ``need`` are there.
 
-    After ``deadline_seconds`` from the first arrival ``least`` are enough; fewer are a failure. The
-    rest of the group is cancelled. ``into`` becomes the list, in the order of the fork, of what
-    ``take`` names in each token.
+    A group are the tokens of one fork, or of one transition ``as_group``; where forks lie in each
+    other, those of the innermost. Tokens of no group are one where ``need`` is given. After
+    ``deadline_seconds`` from the first arrival, or when none of the rest can come any more because
+    all of them have ended elsewhere, ``least`` are enough; fewer are a failure. The rest of the
+    group is cancelled. The token that goes on has the data of the first in the order of the fork,
+    but instead of what ``take`` names ``into``: the list of that of each, in this order.
     """
 
     need: Annotated[int, msgspec.Meta(ge=1, le=MOST_FORK)] | None = None
@@ -336,9 +341,10 @@ class Join(StrictValue, omit_defaults=True):
 class ErrorPolicy(StrictValue, omit_defaults=True):
     """What becomes of a token when the transition's action has failed for good.
 
-    ``fail`` ends the instance, ``pause`` waits for ``workflows.retry`` or ``skip``, ``route`` puts
-    the token into ``to_place`` with the problem in ``data.errors.<transition>``, ``compensate``
-    undoes, latest first, what has a compensation, and then fails.
+    ``fail`` ends the instance, but pauses where nobody knows whether the action had its effect,
+    ``pause`` waits for ``workflows.retry`` or ``skip``, ``route`` puts the token into ``to_place``
+    with the problem in ``data.errors.<transition>``, ``compensate`` undoes, latest first, what has
+    a compensation, and then fails.
     """
 
     then: Literal["fail", "pause", "route", "compensate"] = "fail"
@@ -350,14 +356,19 @@ class TransitionDefinition(StrictValue, omit_defaults=True):
 
     It fires by itself as soon as it is enabled, or only when ``workflows.fire`` says so
     (``manual``). Of several that could take a token the highest ``priority`` goes first, then the
-    one that stands first. A token takes it at most ``most`` times. With ``to_places`` it puts a
-    token into each. ``agent_execution`` is another way to write an action that runs an agent.
+    one that stands first, and of several tokens the one that has lain longest. A token takes it at
+    most ``most`` times. With ``to_places`` it puts a token into each; ``as_group`` makes them a
+    group, for a join. Tokens that ``all`` takes together are of the same groups, or one of them is
+    of no further group than the others; those of one group leave it. Their data are merged in the
+    order of ``from_places``. ``agent_execution`` is another way to write an action that runs an
+    agent.
     """
 
     id: TransitionId
     from_places: Annotated[list[PlaceId], msgspec.Meta(min_length=1, max_length=32)]
     to_place: PlaceId | None = None
     to_places: Annotated[list[PlaceId], msgspec.Meta(max_length=32)] = []
+    as_group: bool = False
     mode: Literal["any", "all"] = "any"
     manual: bool = False
     rules: Annotated[list[Rule], msgspec.Meta(max_length=64)] = []
@@ -390,6 +401,7 @@ class PlaceAgentConfig(_Action, omit_defaults=True):
     agent_id: AgentId
     id: Token | None = None
     task: str = ""
+    task_is: Literal["text", "expression"] = "text"
     llm_config: Patch = {}
     answer_schema: dict[str, Any] | None = None
     trigger_conditions: Annotated[list[Rule], msgspec.Meta(max_length=64)] = []

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from schemas.base import Message, Question
+from schemas.base import Message, Question, Value
 from schemas.ids import END, ExecutionId
 from schemas.llm import AnswerWarning, ToolCall
 from schemas.problems import Problem
@@ -174,6 +174,48 @@ class Cancelled(StreamMessage, tag="cancelled"):
     reason: str
 
 
+class WorkflowMove(Value, omit_defaults=True):
+    """One thing that has happened in an instance of a workflow, in a place or at a transition.
+
+    ``began`` is the execution or instance that an action has begun, ``until`` the end of its time.
+    A person is asked with ``title``. What an action writes to the stream has the type ``event`` and
+    ``fields``.
+    """
+
+    what: Literal[
+        "moved",
+        "fired",
+        "put",
+        "timed_out",
+        "begun",
+        "ended",
+        "failed",
+        "put_off",
+        "paused",
+        "asked",
+        "emitted",
+        "wrap_up",
+    ]
+    transition: str | None = None
+    place: str | None = None
+    tokens: list[str] = []
+    firing: str | None = None
+    began: str | None = None
+    until: datetime | None = None
+    title: str = ""
+    assignee: str | None = None
+    event: str | None = None
+    fields: dict[str, Any] = {}
+    problem: Problem | None = None
+
+
+class WorkflowTurned(StreamMessage, tag="workflow_turned"):
+    """A turn of an instance of a workflow, in a segment of its own: what has happened, in order."""
+
+    turn: int
+    moves: list[WorkflowMove]
+
+
 StreamEvent = (
     Thinking
     | ThinkingChunk
@@ -183,6 +225,7 @@ StreamEvent = (
     | ToolReturned
     | ApprovalRequested
     | AttemptRestarted
+    | WorkflowTurned
     | Completed
     | Failed
     | Cancelled

@@ -25,14 +25,20 @@ class NetFinding(Value, omit_defaults=True):
 class NetProof(Value, omit_defaults=True):
     """What is proved of a net, for one token in its initial place.
 
-    ``markings`` are those that can be reached, ``executions`` how many agents and models an
-    instance can run at most, ``tool_calls`` likewise; None is not bounded, or not known.
+    ``markings`` are those that were looked at, ``executions`` how many agents an instance can run
+    at most, ``tool_calls`` likewise; None is not bounded, or not known. Attempts count, and what
+    child workflows run; what people repeat or put in by hand does not. ``agents``, ``tools`` (as
+    ``server/tool``) and ``workflows`` say it of each: what is not among them has no known bound.
+    ``sound``: every run can come to its end wherever it is, whatever guards and actions come to.
     """
 
     findings: list[NetFinding] = []
     markings: int = 0
     executions: int | None = None
     tool_calls: int | None = None
+    agents: dict[str, int] = {}
+    tools: dict[str, int] = {}
+    workflows: dict[str, int] = {}
     sound: bool = False
 
 

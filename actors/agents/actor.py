@@ -66,6 +66,7 @@ from schemas.agents import (
     ToggleAgent,
     UpdateAgent,
 )
+from schemas.beginnings import BEGINNERS
 from schemas.conversations import (
     Conversation,
     ConversationList,
@@ -494,6 +495,6 @@ ACTOR = Actor(
     projections=[LISTED],
     services=[Agents, ToolCommands, Templates],
     jobs=[BEGIN],
-    asks=[ACCOUNT_ENTITY, EXECUTION_ENTITY],
+    asks=[ACCOUNT_ENTITY, *BEGINNERS],
     opened=opened,
 )

@@ -13,7 +13,8 @@ from bus.connection import NatsTransport
 from bus.errors import DeadlineError, ProblemError, UnavailableError, problem
 from bus.jetstream.publishing import store
 from bus.jetstream.reading import StreamReader
-from bus.requests.inboxes.rules import EVERY_SUBMISSION, MESSAGE_ID, redrive_id
+from bus.ports import MESSAGE_ID
+from bus.requests.inboxes.rules import EVERY_SUBMISSION, redrive_id
 from bus.requests.rpc import Owners
 from bus.streams.api import JetStream, JetStreamError
 from bus.streams.spec import DEAD

@@ -15,10 +15,11 @@ REPLICAS: Mapping[str, int] = {
     "pricing": 1,
     "mcp_pool": 1,
     "identity": 1,
+    "workflow": 1,
 }
 """The actors a fleet can run, and how many processes of each it runs unless told otherwise."""
 
-LIGHT = ("agents", "pricing", "mcp_pool", "identity")
+LIGHT = ("agents", "pricing", "mcp_pool", "identity", "workflow")
 """Actors that wait more than they work: on one machine they share processes."""
 
 MOST_REPLICAS = 64

@@ -9,6 +9,7 @@ import msgspec
 from bus.codec import decode, encode
 from bus.errors import ProblemError, TransientError, UnavailableError
 from bus.ports import Transport
+from bus.requests.caller import SUBMISSION
 from bus.subjects import ask_subject, request_subject
 from schemas.base import Request
 from schemas.identity import HEADER, Principal
@@ -32,12 +33,16 @@ class _Tag(msgspec.Struct):
 class Client:
     """Speaks for a tenant over a connection, as any NATS client could.
 
-    A member of the fleet names the principal ``by`` whom it is asked, and asks on its behalf.
+    A member of the fleet names the principal ``by`` whom it is asked, and asks on its behalf. What
+    has a ``submission`` is a command that is carried out once under this id.
     """
 
-    def __init__(self, transport: Transport, by: Principal | None = None) -> None:
+    def __init__(
+        self, transport: Transport, by: Principal | None = None, submission: str | None = None
+    ) -> None:
         self.transport = transport
-        self._headers = {HEADER: encode(by).decode()} if by else None
+        headers = {HEADER: encode(by).decode()} if by else {}
+        self._headers = (headers | {SUBMISSION: submission} if submission else headers) or None
         self._subject = ask_subject if by else request_subject
 
     async def request(

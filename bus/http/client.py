@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Self
+from typing import NamedTuple, Self
 
 import anyio
 
@@ -82,8 +82,8 @@ class HttpClient:
         endless: bool = False,
     ) -> "HttpExchange":
         """Return an exchange to enter; see ``send``. Leaving it closes the answer."""
-        call = partial(self.send, method, url, headers, body)
-        return HttpExchange(partial(call, may_repeat=may_repeat, fresh=fresh, endless=endless))
+        wish = _Wish(method, url, headers, body, may_repeat, fresh, endless)
+        return HttpExchange(partial(self._send, wish))
 
     async def send(
         self,
@@ -110,30 +110,8 @@ class HttpClient:
             HttpNotSentError: nothing of it was sent.
             HttpBrokenError: it was sent, and there is no answer.
         """
-        target = http_target(url, self._field)
-        origin = target.origin
-        head = self._head(method, target, headers, len(body))
-        patience = None if endless else self._limits.read_seconds
-        while True:
-            pool = self._pool(origin)
-            connection = await self._connection(origin, pool, fresh=fresh)
-            kept = connection.exchanges > 0
-            reading: Reading | None = None
-            try:
-                reading = await connection.ask(
-                    head, body, bodiless=method == "HEAD", patience=patience
-                )
-            except (HttpNotSentError, HttpBrokenError):
-                if not (kept and may_repeat) or connection.is_answered:
-                    raise
-                fresh = True
-            finally:
-                if reading is None:
-                    connection.abort()
-            if reading is not None:
-                release = partial(self._release, pool)
-                turns = (self._slices, origin.host)
-                return HttpAnswer(connection, reading, release, turns, self._unpacks)
+        wish = _Wish(method, url, headers, body, may_repeat, fresh, endless)
+        return await self._send(wish, _unheard)
 
     async def aclose(self) -> None:
         """Close all connections, those in use as well."""
@@ -148,6 +126,35 @@ class HttpClient:
             await self._all_lost.wait()
 
     # Inside
+
+    async def _send(self, wish: "_Wish", sending: Callable[[], None]) -> HttpAnswer:
+        """Do as ``send``; ``sending`` is called just before the first byte leaves."""
+        target = http_target(wish.url, self._field)
+        origin = target.origin
+        head = self._head(wish.method, target, wish.headers, len(wish.body))
+        patience = None if wish.endless else self._limits.read_seconds
+        fresh = wish.fresh
+        while True:
+            pool = self._pool(origin)
+            connection = await self._connection(origin, pool, fresh=fresh)
+            kept = connection.exchanges > 0
+            reading: Reading | None = None
+            sending()
+            try:
+                reading = await connection.ask(
+                    head, wish.body, bodiless=wish.method == "HEAD", patience=patience
+                )
+            except (HttpNotSentError, HttpBrokenError):
+                if not (kept and wish.may_repeat) or connection.is_answered:
+                    raise
+                fresh = True
+            finally:
+                if reading is None:
+                    connection.abort()
+            if reading is not None:
+                release = partial(self._release, pool)
+                turns = (self._slices, origin.host)
+                return HttpAnswer(connection, reading, release, turns, self._unpacks)
 
     def _pool(self, origin: HttpOrigin) -> OriginPool:
         pool = self._pools.get(origin)
@@ -235,19 +242,39 @@ class HttpClient:
 
 
 class HttpExchange:
-    """One request and its answer, as a context."""
+    """One request and its answer, as a context. ``is_sent``: bytes of it may have left."""
 
-    def __init__(self, call: Callable[[], Awaitable[HttpAnswer]]) -> None:
+    def __init__(self, call: Callable[[Callable[[], None]], Awaitable[HttpAnswer]]) -> None:
         self._call = call
         self._answer: HttpAnswer | None = None
+        self.is_sent = False
 
     async def __aenter__(self) -> HttpAnswer:
-        self._answer = await self._call()
+        self._answer = await self._call(self._sending)
         return self._answer
 
     async def __aexit__(self, *_: object) -> None:
         if self._answer is not None:
             self._answer.close()
+
+    def _sending(self) -> None:
+        self.is_sent = True
+
+
+class _Wish(NamedTuple):
+    """What is to be sent; see ``HttpClient.send``."""
+
+    method: str
+    url: str
+    headers: Fields
+    body: bytes
+    may_repeat: bool
+    fresh: bool
+    endless: bool
+
+
+def _unheard() -> None:
+    """Stand for whoever does not ask whether bytes have left."""
 
 
 def _look_seconds(limits: HttpLimits) -> float:

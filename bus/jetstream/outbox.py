@@ -22,7 +22,7 @@ from bus.errors import DeadlineError, ProblemError, UnavailableError
 from bus.jetstream.publishing import accepted
 from bus.jetstream.receipts import Receipts
 from bus.jetstream.ring import Posted, Ring
-from bus.ports import Delivery, Still, voided
+from bus.ports import MESSAGE_ID, Delivery, Still, voided
 from bus.streams.api import JetStreamError
 from bus.streams.spec import LIVE_MARK
 from bus.tasks import Wakeup, background
@@ -38,7 +38,6 @@ LOOK_SECONDS = 0.2
 MAX_REFUSALS = 25
 """A stream that is full or missing gets so many tries, some 5 s; then the message is given up."""
 
-MESSAGE_ID = "Nats-Msg-Id"
 TTL = "Nats-TTL"
 
 

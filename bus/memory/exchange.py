@@ -10,7 +10,7 @@ from anyio.abc import TaskGroup
 
 from bus.memory.mailbox import Mailbox
 from bus.memory.store import MemoryStore
-from bus.ports import UNHEARD, Delivery
+from bus.ports import MESSAGE_ID, UNHEARD, Delivery
 from bus.subjects import matches
 
 Fate = Callable[[str, str, str], Sequence[float]]
@@ -21,7 +21,6 @@ _matches = lru_cache(maxsize=16_384)(matches)
 
 Answer = Callable[[Delivery], None]
 
-MESSAGE_ID = "Nats-Msg-Id"
 NOBODY = {"Status": UNHEARD}
 
 

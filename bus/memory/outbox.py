@@ -6,9 +6,8 @@ from typing import NamedTuple
 import anyio
 
 from bus.config import Timing
-from bus.memory.exchange import MESSAGE_ID
 from bus.memory.transport import MemoryTransport
-from bus.ports import Still, voided
+from bus.ports import MESSAGE_ID, Still, voided
 
 MAX_PAYLOAD = 16 * 1024**2
 """What the servers of a fleet are set to."""

@@ -84,15 +84,21 @@ class DurableReader:
     async def _subscribe(self) -> JetStreamContext.PullSubscription:
         # Anybody may submit, so a flood of it must not cost the fleet its own connection.
         jetstream = self._bus.public.client.jetstream()  # pyright: ignore[reportUnknownMemberType]
-        config = ConsumerConfig(
+        await self._provide(jetstream)
+        return await jetstream.pull_subscribe_bind(self._name, stream=self._stream)
+
+    async def _provide(self, jetstream: JetStreamContext) -> None:
+        """Make the consumer, or see that it stands as it is to be."""
+        await jetstream.add_consumer(self._stream, self._config())  # pyright: ignore[reportUnknownMemberType]
+
+    def _config(self) -> ConsumerConfig:
+        return ConsumerConfig(
             durable_name=self._name,
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=ACK_SECONDS,
             filter_subjects=list(self._filters),
             max_ack_pending=BATCH * 16,
         )
-        await jetstream.add_consumer(self._stream, config)  # pyright: ignore[reportUnknownMemberType]
-        return await jetstream.pull_subscribe_bind(self._name, stream=self._stream)
 
 
 class Facts:

@@ -23,7 +23,7 @@ from bus.fairness import InFlight, Quotas, Turns
 from bus.fairness.slices import Slices
 from bus.ids import new_id
 from bus.jetstream.publishing import STORE_SECONDS, accepted
-from bus.ports import Bus, Delivery, Transport
+from bus.ports import MESSAGE_ID, Bus, Delivery, Transport
 from bus.requests.caller import Caller, caller_of
 from bus.requests.rpc import POSITION
 from bus.subjects import filter_for, is_ask, tenant_of, token
@@ -391,7 +391,7 @@ class Service:
         say, must not fill an outbox in which the other tenants' messages wait.
         """
         subject = SUBMIT.format(tenant=tenant_of(delivery.subject)) + endpoint.request.SUBJECT
-        headers = {"Nats-Msg-Id": new_id()}
+        headers = {MESSAGE_ID: new_id()}
         why, deadline = "", loop_time() + FORWARD_SECONDS
         while (left := deadline - loop_time()) > 0:
             try:

@@ -13,7 +13,7 @@ import structlog
 
 from bus.codec import encode
 from bus.config import Timing
-from bus.ports import Bus, Still
+from bus.ports import MESSAGE_ID, Bus, Still
 from bus.requests.dead_letters import post_letter
 from bus.requests.rpc import POSITION, PositionedAnswer
 from bus.shard.bodies import BodyFilling
@@ -109,7 +109,8 @@ class EffectSender:
                 ttl=publication.ttl,
             )
         else:
-            await self._transport.publish(publication.subject, data)
+            headers = None if publication.id is None else {MESSAGE_ID: publication.id}
+            await self._transport.publish(publication.subject, data, headers=headers)
 
     async def repeat(
         self, n: int, publications: Iterable[Publish], touched: Iterable[EntityAddress]

@@ -27,6 +27,8 @@ from tests.bench import (
     streaming,
     streaming_clients,
     streaming_memory,
+    workflow,
+    workflow_proof,
 )
 from tests.bench.rows import HEAD, line
 
@@ -46,6 +48,8 @@ BENCHES = {
         sleepers,
         open_items,
         bodies,
+        workflow,
+        workflow_proof,
     )
 }
 BY_NAME = {

@@ -5,6 +5,8 @@ from typing import Any
 
 from actors.pricing.core.ledger import Ledger
 from actors.pricing.core.terms import terms as terms_of
+from actors.workflow.core.cron_trigger import ArmedCrons
+from actors.workflow.core.state import WorkflowInstance
 from bus.codec import encode
 from bus.memory import MemoryStore
 from bus.ports import Resting
@@ -35,7 +37,7 @@ from schemas.lifecycle import (
 from schemas.replies import find
 from schemas.spend import BillBooked, HoldVoided
 from schemas.terms import Terms
-from tests.simulation import account, lending, waiting
+from tests.simulation import account, lending, waiting, workflows
 from tests.simulation.judge import Judge, ShardModel
 
 AFTER_THE_END = (
@@ -67,6 +69,8 @@ def _has_ended(state: Any) -> bool:
         return all(each.phase in ("delivered", "called_off") for each in transfers)
     if isinstance(state, waiting.Parent):
         return not waiting.is_waiting(state.waits)
+    if isinstance(state, WorkflowInstance | ArmedCrons):
+        return workflows.is_over(state)
     is_told = all(bill.phase == "held" for bill in state.spend.bills)
     return state.status in ENDED and is_told and not waiting.is_waiting(state.waits)
 
@@ -208,7 +212,7 @@ def faults_of_streams(judge: Judge, store: MemoryStore) -> Iterator[str]:
     """Yield what was to be published and is not there, and records that are out of date."""
     stored = {
         (subject, kept.data)
-        for stream in (EVENTS, LIVE, CONVERSATIONS)
+        for stream in (EVENTS, LIVE, CONVERSATIONS, RECORDS)
         for subject, kept in store.everything(stream)
     }
     gone: dict[str, list[Left]] = {}

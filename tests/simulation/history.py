@@ -14,11 +14,13 @@ import anyio
 import structlog
 
 from actors.agents.core.entity import EXECUTION
+from actors.workflow.core.messages import INSTANCE_ENTITY
 from bus.errors import CallboardError, FencedError
 from bus.ids import new_id
 from bus.ports import Bus, Resting
 from bus.shard.recovery import Recovered, take_over
-from tests.simulation import delegation, ledger, lending, spending, tools, waiting
+from schemas.triggers import TRIGGER_ENTITY
+from tests.simulation import delegation, ledger, lending, spending, tools, waiting, workflows
 from tests.simulation.account import ENTITY, account_entity
 from tests.simulation.chance import Chance
 from tests.simulation.endings import (
@@ -41,6 +43,8 @@ CHECKS: dict[str, Callable[[list[Any]], Iterator[str]]] = {
     ENTITY: faults_of_account,
     ledger.ENTITY: ledger.faults_of_ledger,
     waiting.ENTITY: waiting.faults_of_parent,
+    INSTANCE_ENTITY: workflows.faults_of_instance,
+    TRIGGER_ENTITY: workflows.faults_of_crons,
 }
 
 LONGEST_SECONDS = 120.0
@@ -86,6 +90,7 @@ LEDGER = Story(ledger.plan_of, ledger.entities)
 SPENDING = Story(spending.plan_of, spending.entities, spending.faults_of_spending)
 PLATFORM = Story(lending.plan_of, lending.entities, lending.faults_of_lending)
 WAITING = Story(waiting.plan_of, waiting.entities, waiting.faults_of_waiting)
+WORKFLOWS = Story(workflows.plan_of, workflows.entities, workflows.faults_of_workflows)
 TOOLS = Story(tools.plan_of, tools.entities, tools.faults_of_tools)
 DELEGATION = Story(
     delegation.plan_of, delegation.entities, delegation.faults_of_delegation, begins=True
@@ -98,6 +103,7 @@ STORIES = {
     "waiting": WAITING,
     "tools": TOOLS,
     "delegation": DELEGATION,
+    "workflows": WORKFLOWS,
 }
 
 
@@ -218,6 +224,7 @@ def _quiet(trace: Trace, seed: int) -> Generator[None]:
             patch("os.urandom", _no_chance),
             patch("schemas.bills.GRACE", GRACE),
             patch("actors.pricing.core.blocks.LONGEST_SPAN", LONGEST_SPAN),
+            patch("actors.workflow.core.cron_trigger.next_time", workflows.next_second),
         ):
             yield
     finally:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import anyio
 import msgspec
 
+from actors.workflow.core.messages import INSTANCE_ENTITY
 from bus.config import Timing
 from bus.errors import ProblemError
 from bus.kv.terms import TermsStore
@@ -22,9 +23,10 @@ from schemas.lifecycle import Deltas, FailGeneration, FinishGeneration, Generate
 from schemas.llm import Answer, ToolCall
 from schemas.problems import Problem
 from schemas.terms import TERMS_STORE
+from schemas.triggers import TRIGGER_ENTITY
 from schemas.usage import Usage
 from schemas.work import Done, WorkFailure, WorkItem
-from tests.simulation import account, delegation, ledger, waiting
+from tests.simulation import account, delegation, ledger, waiting, workflows
 from tests.simulation.judge import AnyEntity, Judge
 from tests.simulation.network import SiteBucket
 from tests.simulation.paying import Writer
@@ -32,7 +34,14 @@ from tests.simulation.prompts import Prompts
 from tests.simulation.site import Site
 from tests.simulation.tools import asked, hear, tool_job
 
-SHARDS = {"execution": 2, account.ENTITY: 2, ledger.ENTITY: 2, waiting.ENTITY: 2}
+SHARDS = {
+    "execution": 2,
+    account.ENTITY: 2,
+    ledger.ENTITY: 2,
+    waiting.ENTITY: 2,
+    INSTANCE_ENTITY: 2,
+    TRIGGER_ENTITY: 2,
+}
 TENANT = "acme"
 NO_DELTAS = Deltas(count=0, sha256="")
 
@@ -159,6 +168,23 @@ def begin_parts(site: Site, bus: Bus, timing: Timing, judge: Judge) -> list[Part
         capacity=3,
     )
     return [Part(name="begin", kind=PartKind.WORKER, run=beginning.run, drain=beginning.drain)]
+
+
+def workflow_parts(site: Site, bus: Bus, timing: Timing, judge: Judge) -> Sequence[Part]:
+    """Return the parts of a process that makes requests and begins instances for workflows."""
+    owners = {
+        name: WatchedOwners(bus, name, timing, judge, site)
+        for name in (INSTANCE_ENTITY, TRIGGER_ENTITY)
+    }
+    made = workflows.jobs(site, judge, owners[INSTANCE_ENTITY])
+    workers = {
+        queue: Worker(job, owners_of(owners), site.name, bus, timing, capacity=3)
+        for queue, job in made.items()
+    }
+    return [
+        Part(name=queue, kind=PartKind.WORKER, run=worker.run, drain=worker.drain)
+        for queue, worker in workers.items()
+    ]
 
 
 def _generation(site: Site, judge: Judge, bus: Bus, writer: Writer | None) -> Job[GenerateWork]:

@@ -13,8 +13,9 @@ from tests.simulation import (
     test_spending,
     test_tools,
     test_waiting,
+    test_workflows,
 )
-from tests.simulation.history import FLEET, LEDGER, PLATFORM, SPENDING, TOOLS, WAITING
+from tests.simulation.history import FLEET, LEDGER, PLATFORM, SPENDING, TOOLS, WAITING, WORKFLOWS
 
 TABLES = (
     (planted.PLANTED, FLEET),
@@ -23,6 +24,7 @@ TABLES = (
     (test_lending.PLANTED, PLATFORM),
     (test_waiting.PLANTED, WAITING),
     (test_tools.PLANTED, TOOLS),
+    (test_workflows.PLANTED, WORKFLOWS),
 )
 CASES = [(table, place) for table in range(len(TABLES)) for place in range(len(TABLES[table][0]))]
 

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
+from actors.workflow.core.messages import INSTANCE_ENTITY
 from bus.codec import decode
 from bus.config import Timing
 from bus.errors import CallboardError
@@ -20,7 +21,8 @@ from bus.streams.spec import stream_specs
 from bus.subjects import journal_subject
 from schemas.fleet import HEARTBEAT_SUBJECT, WORKER_SUBJECT
 from schemas.terms import Terms
-from tests.simulation import ledger, waiting
+from schemas.triggers import TRIGGER_ENTITY
+from tests.simulation import ledger, waiting, workflows
 from tests.simulation.account import ENTITY
 from tests.simulation.chance import Chance
 from tests.simulation.endings import is_over
@@ -39,6 +41,7 @@ from tests.simulation.roles import (
     begin_parts,
     owner_parts,
     worker_parts,
+    workflow_parts,
 )
 from tests.simulation.site import Site
 from tests.simulation.trace import Trace
@@ -72,6 +75,7 @@ class World:
         self.entities = self.judge.entities
         names = {entity.name for entity in entities}
         self._begins = begins
+        self._has_workflows = INSTANCE_ENTITY in names
         self._pays = {"execution", ledger.ENTITY} <= names
         store.judge = states.judge = self.judge
         self.judge.books = self._books
@@ -166,13 +170,17 @@ class World:
         site = self._site("users")
         site.is_mortal = False
         bus = process_bus(site, self.bus, self.timing)
-        executions, accounts, money, parents = (
+        executions, accounts, money, parents, instances, crons = (
             WatchedOwners(bus, name, self.timing, self.judge, site)
-            for name in ("execution", ENTITY, ledger.ENTITY, waiting.ENTITY)
+            for name in (
+                *("execution", ENTITY, ledger.ENTITY, waiting.ENTITY),
+                *(INSTANCE_ENTITY, TRIGGER_ENTITY),
+            )
         )
         borrower = Borrower(site, money, self.judge)
         prompts = Prompts(bus, self.judge, SHARDS["execution"])
         self._user = User(site, executions, accounts, money, parents, borrower, prompts)
+        self._user.actions |= workflows.acts(instances, crons)
 
     def _site(self, slot: str) -> Site:
         self._lives += 1
@@ -196,6 +204,8 @@ class World:
         if site.slot in OWNERS:
             terms = WatchedTerms(SiteBucket(site, self.terms, self.judge), self.judge)
             site.hosts, parts = owner_parts(site, bus, self.entities, self.timing, terms)
+        elif self._has_workflows:
+            parts = workflow_parts(site, bus, self.timing, self.judge)
         else:
             parts = worker_parts(site, bus, self.timing, self.judge, pays=self._pays)
             parts += begin_parts(site, bus, self.timing, self.judge) if self._begins else []

@@ -10,13 +10,13 @@ from typing import Literal
 import msgspec
 
 from bus.config import Config
+from bus.ports import MESSAGE_ID
 from bus.subjects import is_token
 from schemas import catalog
 from schemas.problems import Problem
 
 EVERY_SUBMISSION = "cb.*.submit.>"
 
-MESSAGE_ID = "Nats-Msg-Id"
 RELAYED = "Callboard-Relayed"
 """Marks what the fleet itself has put into an inbox for its sender, and whose message id it has."""
 
