@@ -23,7 +23,7 @@ PIP_LOCK := $(PIP) install -qq --no-deps --require-hashes
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-pythons test-cluster check bench bench-durable bench-growth bench-restate bench-pricing bench-streaming \
 	chaos chaos-cluster \
-	chaos-providers conformance bench-mcp reservations simulate planted soak mutants fuzz lock clean
+	chaos-providers conformance bench-mcp bench-workflow reservations simulate planted soak mutants fuzz lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -83,6 +83,9 @@ bench-streaming: install ## measure streams beside a bare relay, HTTP clients, a
 
 bench-mcp: install ## calls of tools over our lane beside the SDK's session, on the same server
 	@$(PYTHON) -m tests.bench mcp
+
+bench-workflow: install ## nets in memory beside SNAKES, in one run
+	@$(PYTHON) -m tests.bench workflow
 
 bench-restate: install $(PEERS) ## the same flow on Restate beside it, in one run (installs Restate; needs npm)
 	@$(PYTHON) -m tests.bench restate

@@ -23,6 +23,9 @@ REPLY_TO_HEADER = "Callboard-Reply-To"
 Like the principal's it is believed on ``_cb.ask`` subjects alone.
 """
 
+BEGINNERS = ("execution", "workflow", "trigger")
+"""The entities that begin something by an item, and are told of its end."""
+
 MOST_DEPTH = 2
 """So many beginnings may lie in each other: an agent that runs another one, which runs a third."""
 

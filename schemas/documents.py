@@ -28,6 +28,9 @@ _PARAMETERS = {
     "agent_id": "The id of the agent.",
     "id": "The id of the command.",
     "account": "The id of the budget.",
+    "instance_id": "The id of the instance of a workflow.",
+    "turn": "The number of the turn.",
+    "workflow_id": "The id of the workflow.",
     "server": "The name of the MCP server.",
 }
 

@@ -65,6 +65,7 @@ from schemas.agents import (
     ToggleAgent,
     UpdateAgent,
 )
+from schemas.beginnings import BEGINNERS
 from schemas.conversations import (
     Conversation,
     ConversationList,
@@ -103,7 +104,6 @@ from schemas.llm import GenerateRequest
 from schemas.problems import Problem
 from schemas.streams import ReadStream, StreamPage
 from schemas.terms import Restriction
-from schemas.triggers import TRIGGER_ENTITY
 
 
 class Stores(NamedTuple):
@@ -483,9 +483,6 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
         )
 
 
-BEGINNERS = ("workflow", TRIGGER_ENTITY)
-"""The entities of other actors for which this one begins executions, and tells of their ends."""
-
 ACTOR = Actor(
     name="agents",
     settings=AgentsConfig,
@@ -496,6 +493,6 @@ ACTOR = Actor(
     projections=[LISTED],
     services=[Agents, ToolCommands, Templates],
     jobs=[BEGIN],
-    asks=[ACCOUNT_ENTITY, EXECUTION_ENTITY, *BEGINNERS],
+    asks=[ACCOUNT_ENTITY, *BEGINNERS],
     opened=opened,
 )

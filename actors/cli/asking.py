@@ -91,7 +91,7 @@ def _meant(
     own = own_id(kind)
     if words and all(_is_source(word) for word in words):
         for word in words:
-            yield from ((_with_id(own) | found | fields, word) for found in _read(word))
+            yield from ((_with_id(own) | found | fields, word) for found in requests_of(word))
         return
     names = positional(kind)
     if len(words) < len(names):
@@ -120,7 +120,7 @@ def _is_source(word: str) -> bool:
     return word == STANDARD_INPUT or "." in word or "/" in word
 
 
-def _read(source: str) -> list[dict[str, Any]]:
+def requests_of(source: str) -> list[dict[str, Any]]:
     """Return the requests in a file; an error names it."""
     try:
         is_standard = source == STANDARD_INPUT

@@ -27,6 +27,10 @@ BY_HAND = {
         "check": ("mcp_servers:check", "Ask a server for a sign of life and its tools."),
         "serve": ("mcp_serve:serve", "Offer agents as tools of MCP."),
     },
+    "workflows": {
+        "check": ("workflows:check", "Prove the workflows in files before they run."),
+        "graph": ("workflows:graph", "Draw the workflows in a file."),
+    },
 }
 """What stands among the requests of a domain and is none: where it is defined, what it is for."""
 
@@ -84,7 +88,7 @@ class _Domain(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the verbs."""
         del ctx
-        return [*self._rows, *BY_HAND.get(self.name or "", ())]
+        return list(dict.fromkeys([*self._rows, *BY_HAND.get(self.name or "", ())]))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of a verb."""
@@ -100,7 +104,7 @@ class _Domain(click.Group):
         del ctx
         with formatter.section("Commands"):
             by_hand = BY_HAND.get(self.name or "", {})
-            rows = [(name, _short(row)) for name, row in self._rows.items()]
+            rows = [(n, _short(row)) for n, row in self._rows.items() if n not in by_hand]
             formatter.write_dl([*rows, *((name, words) for name, (_, words) in by_hand.items())])
 
 

@@ -10,7 +10,7 @@ from actors.workflow.adapters.http_action import HTTP_REQUEST
 from actors.workflow.adapters.http_action import opened as opened_http
 from actors.workflow.adapters.listed import INSTANCES
 from actors.workflow.adapters.past import Past
-from actors.workflow.adapters.quoting import Quotes
+from actors.workflow.adapters.quoting import AgentPrices
 from actors.workflow.adapters.runs import RunSources, WorkflowRuns
 from actors.workflow.adapters.triggers import opened as opened_triggers
 from actors.workflow.config import WorkflowConfig
@@ -27,7 +27,7 @@ from schemas.lifecycle import EXECUTION_ENTITY
 async def opened(here: Here) -> AsyncGenerator[Own]:
     """Make the handlers, and what makes HTTP requests."""
     config, bus, quotas = here.config, here.bus, here.process.quotas
-    quotes = Quotes(bus.transport)
+    quotes = AgentPrices(bus.transport)
     past = Past(bus, Histories(StreamReader(bus.nats).read_subject))
     async with (
         opened_http(here) as http,

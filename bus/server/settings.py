@@ -9,7 +9,7 @@ MAX_PAYLOAD_BYTES = 16 * 1024**2
 
 JETSTREAM: dict[str, str] = {
     "sync_interval": "always",
-    "max_file_store": "64GB",
+    "max_file_store": "72GB",
     "max_memory_store": "1GB",
 }
 """Every acknowledgement means that the message is on disk. Streams reserve their ``max_bytes``."""

@@ -20,6 +20,8 @@ OURS = {
     "actors/pricing/adapters/shipped.py": "TOML, which is converted within the bounds",
     "actors/pricing/core/entity.py": "answers of who keeps terms",
     "actors/pricing/core/escrow.py": "answers of owners",
+    "actors/workflow/core/effects.py": "answers of other entities",
+    "actors/workflow/core/lookup.py": "nets that instances carry, checked when they were applied",
     "bus/projection/file.py": "events of journals",
     "bus/streams/api.py": "answers of nats-server",
     "schemas/bills.py": "answers of owners",

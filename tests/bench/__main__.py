@@ -27,6 +27,7 @@ from tests.bench import (
     streaming,
     streaming_clients,
     streaming_memory,
+    workflow,
 )
 from tests.bench.rows import HEAD, line
 
@@ -46,6 +47,7 @@ BENCHES = {
         sleepers,
         open_items,
         bodies,
+        workflow,
     )
 }
 BY_NAME = {

@@ -19,6 +19,7 @@ WORDS = {
     "content": "Hel",
     "data": "iVBORw0KGgo=",
     "digest": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+    "firing": "12",
     "execution_id": "0190c2a4-8b7e-7f00-a000-2b1c0d3e4f5a",
     "keep_alive": "10m",
     "last_execution_id": "0190c2a4-8b7e-7f00-a000-2b1c0d3e4f5a",
@@ -37,6 +38,7 @@ WORDS = {
     "subject": "_cb.work.generate.acme",
     "task": "Review this text: ä, 中, 🙂.",
     "tenant": "acme",
+    "token": "7",
     "tool_name": "search",
     "until": "2026-11-21T12:00+01:00",
     "url": "https://example.com/picture.png",
@@ -138,6 +140,8 @@ def _scalar(info: inspect.Type, name: str, default: Any) -> Any:
             word = WORDS.get(name, f"{name}_1")
             # The same name may stand for something else in another message.
             return word if pattern is None or re.search(pattern, word) else f"{name}_1"
+        case inspect.TupleType(item_types=kinds):
+            return [_filled(kind, name) for kind in kinds]
         case inspect.BytesType():
             return "eJwDAAAAAAE="
         case inspect.IntType() | inspect.FloatType():

@@ -15,7 +15,7 @@ from bus.codec import decode, encode
 from bus.shard.book import ShardBook
 from schemas.entity import Entity
 from schemas.journal import Commit, SlotImage, Snapshot
-from tests.contract import account_life, execution_life
+from tests.contract import account_life, execution_life, workflow_life
 from tests.contract.recorder import GoldenJournal, Recorder
 
 FOLDER = Path(__file__).parent / "golden_journals"
@@ -40,6 +40,7 @@ LIVES = {
     for life in (
         Life(execution_life.ENTITY, execution_life.live),
         Life(account_life.ENTITY, account_life.live),
+        Life(workflow_life.ENTITY, workflow_life.live),
     )
 }
 

@@ -65,11 +65,8 @@ def execution_of(fleet: RunningFleet, agent: str) -> str:
 def test_the_ready_file_names_the_bus_and_every_process(fleet: RunningFleet):
     summary = fleet.summary()
     assert summary["url"] == fleet.url
-    light, heavy = (
-        ["agents.1", "identity.1", "mcp_pool.1", "pricing.1"],
-        ["streaming.1", "streaming.2"],
-    )
-    assert sorted(fleet.pids()) == [*light, *heavy]
+    light = ["agents.1", "identity.1", "mcp_pool.1", "pricing.1", "workflow.1"]
+    assert sorted(fleet.pids()) == sorted([*light, "streaming.1", "streaming.2"])
     for pid in (summary["server_pid"], *fleet.pids().values()):
         os.kill(pid, 0)
 
@@ -79,7 +76,8 @@ async def test_the_fleet_says_that_agents_may_call_this_machine_in_json_beside_i
 ):
     assert "fleet.loopback_allowed" in fleet.log
     # What a process says may come after it is known to be ready.
-    await until(lambda: '{"name":"agents.1+pricing.1+mcp_pool.1+identity.1","at":' in fleet.log)
+    name = '"name":"agents.1+pricing.1+mcp_pool.1+identity.1+workflow.1","at":'
+    await until(lambda: name in fleet.log)
     assert fleet.summary()["metrics"].startswith("http://127.0.0.1:")
 
 

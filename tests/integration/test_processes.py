@@ -194,7 +194,7 @@ async def test_services_are_discovered_as_nats_micro_does(fleet: RunningFleet):
     money = ("pricing.", "budgets.", "limits.", "models.")
     servers = ("mcp.", "tools.list", "resources.", "prompts.")
     people = ("tenants.", "members.", "keys.")
-    others = (*money, *servers, *people)
+    others = (*money, *servers, *people, "workflows.")
     wanted = [row for row in catalog.requests() if not row.name.startswith(others)]
     templates = [prefix + row.name for row in wanted for prefix in (PUBLIC, ASK)]
     assert subjects == {filter_for(template) for template in templates}

@@ -31,6 +31,36 @@ ASKING = {
     "responses": [{"calls": [{"name": "find_section", "arguments": FIND}]}, "Done."],
 }
 
+FLOW: dict[str, Any] = {
+    "places": [
+        {"id": "a", "type": "initial"},
+        {"id": "w", "type": "waiting"},
+        {"id": "h"},
+        {"id": "p"},
+        {"id": "z", "type": "terminal"},
+    ],
+    "transitions": [
+        {"id": "split", "from_places": ["a"], "to_places": ["w", "h", "p"]},
+        {"id": "end", "from_places": ["w"], "to_place": "z", "manual": True},
+        {
+            "id": "ask",
+            "from_places": ["h"],
+            "to_place": "z",
+            "action": {"type": "human", "title": "Look"},
+        },
+        {
+            "id": "try",
+            "from_places": ["p"],
+            "to_place": "z",
+            "action": {"type": "agent", "agent_id": "nobody", "task": "t"},
+            "on_error": {"then": "pause"},
+        },
+    ],
+}
+"""A manual transition, a person who is asked (firing 4), and an agent that is not there (5)."""
+
+INSTANCES = ["fired", "filled", "told", "replied", "stopped", "held", "retried", "skipped"]
+
 SOUND: dict[str, dict[str, Any]] = {
     "agents.apply": {"id": "applied", "provider": SCRIPT},
     "agents.create": {"id": "created", "provider": SCRIPT},
@@ -63,6 +93,21 @@ SOUND: dict[str, dict[str, Any]] = {
     "executions.reject": {"execution_id": "forbidden", "call_id": "call_0_0"},
     "mcp.servers.apply": {"id": "known", "server": {"url": "http://127.0.0.1:9/mcp"}},
     "mcp.servers.delete": {"id": "gone"},
+    "workflows.apply": {"id": "drawn", "net": FLOW},
+    "workflows.delete": {"id": "dropped"},
+    "workflows.start": {"workflow_id": "flow", "id": "begun"},
+    "workflows.fire": {"instance_id": "fired", "transition": "end"},
+    "workflows.put_token": {"instance_id": "filled", "place": "w"},
+    "workflows.update_token": {"instance_id": "told", "token": "1", "data": {"n": 1}},
+    "workflows.signal": {"instance_id": "told", "subject": "crm.lead"},
+    "workflows.answer": {"instance_id": "replied", "firing": "4"},
+    "workflows.cancel": {"instance_id": "stopped"},
+    "workflows.suspend": {"instance_id": "held"},
+    "workflows.resume": {"instance_id": "told"},
+    "workflows.migrate": {"instance_id": "told"},
+    "workflows.retry": {"instance_id": "retried", "firing": "5"},
+    "workflows.skip": {"instance_id": "skipped", "firing": "5"},
+    "workflows.fork": {"instance_id": "told", "at": 1, "id": "forked"},
     "members.invite": {"id": "eve", "role": "MEMBER"},
     "members.set_role": {"id": "ann", "role": "ADMIN"},
     "members.remove": {"id": "bob"},
@@ -88,8 +133,9 @@ async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Runn
     async with running_fleet(folder, agents=2, MCP_SERVERS_FILE=str(servers)) as fleet:
         await fleet.start("pricing.0")
         await fleet.start("mcp_pool.0")
+        await fleet.start("workflow.0")
         await fleet.start("identity.0")
-        await fleet.ready(6)
+        await fleet.ready(7)
         yield fleet
 
 
@@ -119,6 +165,15 @@ async def prepared(client: PlainClient) -> PlainClient:
         with anyio.fail_after(SECONDS):
             while await _status(client, execution) != "WAITING":
                 await anyio.sleep(0.05)
+    for workflow in ("flow", "dropped"):
+        answer = await client.ask("workflows.apply", {"id": workflow, "net": FLOW})
+        assert answer.get("type") != "problem", answer
+    for instance in INSTANCES:
+        await client.ask("workflows.start", {"workflow_id": "flow", "id": instance})
+    for instance in ("retried", "skipped"):
+        with anyio.fail_after(SECONDS):
+            while await _phase(client, instance) != "paused":
+                await anyio.sleep(0.05)
     for budget in ("old", "standing"):
         answer = await client.ask("budgets.set", {"id": budget, "limit_pico": 10**12})
         assert answer.get("type") != "problem", answer
@@ -127,6 +182,11 @@ async def prepared(client: PlainClient) -> PlainClient:
     made = await client.ask("keys.create", {"scopes": ["agents:read"]})
     SOUND["keys.revoke"] = {"id": made["key"]["id"]}
     return client
+
+
+async def _phase(client: PlainClient, instance: str) -> str:
+    run = await client.ask("workflows.get_run", {"instance_id": instance})
+    return run["firings"][-1]["phase"]
 
 
 async def _status(client: PlainClient, execution: str) -> str:
@@ -163,6 +223,11 @@ async def test_every_command_that_is_submitted_is_carried_out(prepared: PlainCli
 async def _were_carried_out(client: PlainClient) -> None:
     agents = {agent["id"]: agent for agent in (await client.ask("agents.list", {}))["agents"]}
     assert agents.keys() == {"applied", "created", "standing", "working", "slow", "asker"}
+    workflows = (await client.ask("workflows.list", {}))["workflows"]
+    assert [each["id"] for each in workflows] == ["drawn", "flow"]
+    runs = (await client.ask("workflows.list_runs", {}))["runs"]
+    assert {run["instance_id"] for run in runs} == {*INSTANCES, "begun", "forked"}
+    assert [run["instance_id"] for run in runs if run["status"] == "CANCELLED"] == ["stopped"]
     templates = (await client.ask("templates.list", {}))["templates"]
     assert [template["id"] for template in templates] == ["form"]
     standing = await client.ask("agents.get", {"id": "standing"})

@@ -3,7 +3,9 @@
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
-from actors.workflow.adapters.quoting import Quotes
+import msgspec
+
+from actors.workflow.adapters.quoting import AgentPrices
 from actors.workflow.core import definitions
 from actors.workflow.core.proof.checking import check_steps
 from actors.workflow.core.proof.pricing import worst_case
@@ -31,7 +33,7 @@ from schemas.workflow_definitions import (
     WorkflowQuote,
     WorkflowSummary,
 )
-from schemas.workflow_runs import WorkflowDefinedEvent
+from schemas.workflow_events import WorkflowDefinedEvent
 from schemas.workflows import NetProof, WorkflowDefinition
 
 NETS = Store(bucket="nets", kind=WorkflowDefinition, max_bytes=256 * 1024 * 1024)
@@ -46,7 +48,7 @@ class Workflows:
         self,
         store: VersionedStore[WorkflowDefinition, WorkflowSummary],
         bus: Bus,
-        quotes: Quotes,
+        quotes: AgentPrices,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -65,7 +67,10 @@ class Workflows:
     @answers(ApplyWorkflow)
     async def apply(self, caller: Caller, wanted: ApplyWorkflow) -> WorkflowDefinition:
         """Prove a workflow and store it, as a new one or the next version."""
-        proof = await self._proved(caller, wanted.net)
+        children = await self._children(caller, wanted.net)
+        versions = {name: child.version for name, child in children.items()}
+        wanted = msgspec.structs.replace(wanted, net=definitions.pinned(wanted.net, versions))
+        proof = await self._proved(caller, wanted.net, children)
         now = self._bus.clock
         stored = await self._store.apply(
             caller.tenant,
@@ -78,7 +83,8 @@ class Workflows:
     @answers(CheckWorkflow)
     async def check(self, caller: Caller, wanted: CheckWorkflow) -> WorkflowChecked:
         """Prove a net."""
-        proof = await self._proved(caller, wanted.net)
+        children = await self._children(caller, wanted.net)
+        proof = await self._proved(caller, wanted.net, children)
         return WorkflowChecked(accepted=definitions.refusal(wanted.net, proof) is None, proof=proof)
 
     @answers(QuoteWorkflow)
@@ -118,21 +124,27 @@ class Workflows:
         deleted = await self._store.delete(caller.tenant, wanted.id, self._bus.clock())
         return await self._changed(caller, deleted)
 
-    async def _proved(self, caller: Caller, net: NetDefinition) -> NetProof:
-        children = await self._children(caller, net)
-        return await self._slices.run(check_steps(net, children), caller.tenant)
+    async def _proved(
+        self, caller: Caller, net: NetDefinition, children: Mapping[str, WorkflowDefinition]
+    ) -> NetProof:
+        proofs = {name: child.proof for name, child in children.items()}
+        proof = await self._slices.run(check_steps(net, proofs), caller.tenant)
+        missing = definitions.unknown_agents(net, await self._quotes.missing(caller, net))
+        return msgspec.structs.replace(proof, findings=[*proof.findings, *missing])
 
-    async def _children(self, caller: Caller, net: NetDefinition) -> Mapping[str, NetProof]:
-        """Return the proofs of the workflows that a net runs, as far as they stand."""
-        found: dict[str, NetProof] = {}
+    async def _children(
+        self, caller: Caller, net: NetDefinition
+    ) -> Mapping[str, WorkflowDefinition]:
+        """Return the workflows that a net runs, as far as they stand."""
+        found: dict[str, WorkflowDefinition] = {}
         for transition in net.transitions:
             action = transition.action
             if isinstance(action, WorkflowAction) and action.workflow_id not in found:
+                name, version = action.workflow_id, action.version
                 try:
-                    child = await self._store.get(caller.tenant, action.workflow_id, action.version)
+                    found[name] = await self._store.get(caller.tenant, name, version)
                 except ProblemError:
                     continue
-                found[action.workflow_id] = child.proof
         return found
 
     async def _changed(self, caller: Caller, known: WorkflowDefinition) -> WorkflowDefinition:
@@ -150,7 +162,7 @@ class Workflows:
 
 @asynccontextmanager
 async def opened(
-    bucket: Bucket[WorkflowDefinition], bus: Bus, quotas: Quotas, quotes: Quotes
+    bucket: Bucket[WorkflowDefinition], bus: Bus, quotas: Quotas, quotes: AgentPrices
 ) -> AsyncGenerator[Workflows]:
     """Open the store: while the context is open, the bucket is watched."""
     async with opened_store(KIND, bucket, quotas) as store:

@@ -25,7 +25,7 @@ AT_ONCE, WAITING, AT_ONCE_ALL = 2, 64, 8
 """Histories of a tenant that are read at once, and that wait for it; and of all tenants."""
 
 
-class ReadSubject(Protocol):
+class ReadTurns(Protocol):
     """Reads what a stream holds of a subject, in the order in which it was stored."""
 
     async def __call__(
@@ -56,7 +56,7 @@ _stored: MessageDecoder[StoredTurn] = MessageDecoder(StoredTurn)
 class Histories:
     """Reads turns, which are all of an instance or, where they are too many, the first ones."""
 
-    def __init__(self, read: ReadSubject) -> None:
+    def __init__(self, read: ReadTurns) -> None:
         self._read = read
         self._gate = Turnstile(
             "workflows.history", at_once=AT_ONCE, waiting=WAITING, at_once_all=AT_ONCE_ALL

@@ -4,7 +4,7 @@ from actors.workflow.core.money import agents_of
 from actors.workflow.core.tokens import MOST_TOKEN_BYTES
 from bus.client.requests import Client
 from bus.codec import encode
-from bus.errors import CallboardError
+from bus.errors import CallboardError, ProblemError, TransientError
 from bus.ports import Transport
 from bus.requests.caller import Caller
 from schemas.agents import AgentDefinition, GetAgent
@@ -18,7 +18,7 @@ ATTEMPTS = 5
 """How often an agent's answer is attempted that says nothing of it."""
 
 
-class Quotes:
+class AgentPrices:
     """Asks on behalf of a caller; what they may not read has no known price."""
 
     def __init__(self, transport: Transport) -> None:
@@ -30,6 +30,19 @@ class Quotes:
         An agent that calls tools may ask its model any number of times more: that is not known.
         """
         return {agent: await self._price(caller, agent) for agent in sorted(agents_of(net))}
+
+    async def missing(self, caller: Caller, net: NetDefinition) -> set[str]:
+        """Return the agents of a net that are not there."""
+        client, found = Client(self._transport, caller.principal), set[str]()
+        for agent in agents_of(net):
+            try:
+                await client.request(caller.tenant, GetAgent(id=agent))
+            except ProblemError as refused:
+                if refused.problem.code == "not_found":
+                    found.add(agent)
+            except TransientError:
+                continue
+        return found
 
     async def _price(self, caller: Caller, agent: str) -> int | None:
         client = Client(self._transport, caller.principal)

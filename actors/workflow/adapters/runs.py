@@ -7,7 +7,7 @@ import msgspec
 from actors.workflow.adapters.definitions import Workflows
 from actors.workflow.adapters.lists import listed
 from actors.workflow.adapters.past import Past
-from actors.workflow.adapters.quoting import Quotes
+from actors.workflow.adapters.quoting import AgentPrices
 from actors.workflow.core.acts import Act, command_of
 from actors.workflow.core.definitions import forbidden_agent, net_bytes
 from actors.workflow.core.messages import BeginRun, LookRun, Migrate
@@ -55,7 +55,7 @@ class RunSources(NamedTuple):
     """Where the requests about instances find what they need."""
 
     workflows: Workflows
-    quotes: Quotes
+    quotes: AgentPrices
     past: Past
     listed: Projector
     clock: Clock
@@ -113,7 +113,7 @@ class WorkflowRuns:
         return await self._sent_begin(caller, begins, fresh=fresh)
 
     async def _sent_begin(self, caller: Caller, begins: BeginRun, *, fresh: bool) -> WorkflowHandle:
-        key = begins.origin.instance_id
+        key = begins.origin.instance_id if begins.origin is not None else ""
         envelope = caller.envelope("", key, msgspec.Raw(encode(begins)), fresh=fresh)
         return decode(WorkflowHandle, await self._asked(caller, envelope))
 

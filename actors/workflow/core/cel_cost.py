@@ -1,9 +1,10 @@
 """What a CEL expression can cost at most, from its tokens and the sizes of the values it reads.
 
 The evaluator knows no limit of its own, so this bound is what stops an expression that would take
-long. Time goes into macros (``map``, ``filter``, ``all`` ...): one that lies in another multiplies
-with it. Memory goes into what they build, and into ``+``. Both bounds are above the truth: lists
-can only grow where two are added, by as many uses as a bound name has in the body of a macro.
+long. Values are converted for it one by one. Macros (``all``, ``map`` ...) take a round for each
+element, and multiply where one lies in another; those that build a list copy with each element what
+they have built so far. Lists grow where two are added, and by as many uses as a bound name has in
+the body of a macro. The bound is above the truth, never below.
 """
 
 import re
@@ -11,20 +12,28 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-MOST_STEPS = 2_000
-"""Rounds of macros: each takes some 20 microseconds."""
+MOST_COST = 40_000
+"""About microseconds."""
 
 MOST_MACROS = 16
 MOST_DEPTH = 3
 MOST_BRACKETS = 24
-MOST_OPERATIONS = 400
+MOST_PARTS = 400
 """Tokens of an expression, which is parsed in quadratic time."""
 
 MOST_GROWTH = 64
-MOST_MADE_BYTES = 4 * 1024 * 1024
+MOST_MADE = 65_536
 MOST_PATTERN = 200
-_ROUNDS_OF_MATCH = 20
-"""A pattern is compiled anew each time; so many rounds it counts for."""
+
+UNIT_CHARACTERS = 64
+"""A value counts as one unit, and a text as one more for so many characters."""
+
+_OF_UNIT, _OF_ROUND, _OF_MATCH = 4, 5, 100
+MOST_READ = MOST_COST // _OF_UNIT
+"""Units of all that an expression reads."""
+
+_PARTS_EACH = 20
+_BUILDS_NOTHING = frozenset({"all", "exists", "exists_one", "existsOne"})
 
 _TOKEN = re.compile(
     r"(?P<space>\s+|//[^\n]*)"
@@ -41,10 +50,19 @@ _OPEN, _CLOSED = "([{", ")]}"
 class _Macro:
     """A macro: the name it binds, how often its body uses bound names, and whether others."""
 
-    at: int
-    builds: bool
+    name: str
     uses: int = 0
     reads: bool = False
+
+    @property
+    def builds(self) -> bool:
+        """Say whether it makes a list; what is no macro that is known does too."""
+        return self.name not in _BUILDS_NOTHING
+
+    @property
+    def grows(self) -> bool:
+        """Say whether the elements of its list may be larger than those it is given."""
+        return self.builds and self.name != "filter"
 
 
 @dataclass(slots=True)
@@ -54,6 +72,8 @@ class CelShape:
     fault: str | None = None
     fields: dict[str, set[str] | None] = field(default_factory=dict[str, set[str] | None])
     """The names that it reads; of data and metadata their fields, None for all of them."""
+    inner: list[tuple[str, str | None]] = field(default_factory=list[tuple[str, str | None]])
+    """Of these what is read within macros, each as often as it stands there."""
     macros: list[_Macro] = field(default_factory=list[_Macro])
     depth: int = 0
     longest: int = 0
@@ -67,24 +87,34 @@ class CelShape:
         """Return by how much elements can grow in all macros together."""
         product = 1
         for macro in self.macros:
-            product = min(product * (max(1, macro.uses) if macro.builds else 1), 1 << 40)
+            product = min(product * (max(1, macro.uses) if macro.grows else 1), 1 << 40)
         return product
 
-    def steps(self, longest: int) -> int:
-        """Return how many rounds all macros can take, where no list read is longer than this."""
+    def cost(self, longest: int, units: int, inner: int) -> int:
+        """Return what it costs at most over values of so many units, with lists of this length.
+
+        ``inner`` are the units of what is read within macros: each round may go through them.
+        """
         if not self.macros:
-            return self.matches * _ROUNDS_OF_MATCH
-        longest = (longest + self.longest) * (1 + self.plus_outside)
+            return units * _OF_UNIT + self.matches * _OF_MATCH
+        made = self.made(longest, units)
+        longest = max(1, (longest + self.longest) * (1 + self.plus_outside))
         if len(self.macros) > 1 and self.plus_inside:
             longest *= self.growth * (1 + self.plus_inside)
-        each = 1 + self.matches * _ROUNDS_OF_MATCH + self.length // 100
-        return len(self.macros) * max(1, longest) ** self.depth * each
+        each = _OF_ROUND + self.matches * _OF_MATCH + self.length // _PARTS_EACH
+        copied = sum(macro.builds for macro in self.macros) * made // 2
+        uses = sum(macro.uses for macro in self.macros)
+        return (
+            units * _OF_UNIT
+            + longest**self.depth * (len(self.macros) * each + copied + inner)
+            + longest ** (self.depth - 1) * units * uses
+        )
 
-    def made(self, longest: int, size: int) -> int:
-        """Return how many bytes its values can have, where it reads ``size`` bytes."""
-        size = (size + self.length) * (1 + self.plus_outside + self.plus_inside) * self.growth
-        copying = sum(macro.reads and macro.builds for macro in self.macros)
-        return size * max(1, longest + self.longest) ** copying
+    def made(self, longest: int, units: int) -> int:
+        """Return how many units its values can have, where it reads so many."""
+        grown = (units + self.length) * (1 + self.plus_outside + self.plus_inside) * self.growth
+        copying = sum(macro.reads and macro.grows for macro in self.macros)
+        return grown * max(1, longest + self.longest) ** copying
 
 
 def shape(source: str) -> CelShape:
@@ -94,47 +124,51 @@ def shape(source: str) -> CelShape:
     if not all(tokens):
         found.fault = "it holds what is no token of an expression"
     elif any(kind == "text" and _is_doubtful(text) for kind, text in tokens):
-        found.fault = "texts in three quotes, and raw ones with quotes in them, are not read"
-    elif len(tokens) > MOST_OPERATIONS:
-        found.fault = f"it has more than {MOST_OPERATIONS} tokens"
+        found.fault = "raw texts with quotes in them are not read"
+    elif len(tokens) > MOST_PARTS:
+        found.fault = f"it has more than {MOST_PARTS} tokens"
     else:
         _Look(found, tokens).look()
     return found
 
 
-def size_of(value: Any, most: int) -> tuple[int, int]:
-    """Return the length of the longest list or object in a value, and about how many bytes it has.
+def size_of(value: Any, most: int = MOST_READ) -> tuple[int, int]:
+    """Return the length of the longest list or object in a value, and how many units it has.
 
-    What is larger than ``most`` is not looked at to its end.
+    What has more than ``most`` is not looked at to its end.
     """
-    longest = size = 0
+    longest = units = 0
     pending = [value]
-    while pending and size <= most:
+    while pending and units <= most:
         each = pending.pop()
-        size += 8
+        units += 1
         if isinstance(each, str):
-            size += len(each)
+            units += len(each) // UNIT_CHARACTERS
         elif isinstance(each, list | dict):
             inside = cast("list[Any] | dict[str, Any]", each)
             longest = max(longest, len(inside))
-            if isinstance(inside, dict):
-                size += sum(map(len, inside))
-                pending.extend(inside.values())
-            else:
-                pending.extend(inside)
-    return longest, size
+            pending.extend(inside.values() if isinstance(inside, dict) else inside)
+    return longest, units
 
 
 def too_costly(found: CelShape, values: Mapping[str, Any]) -> str | None:
     """Say why an expression must not be evaluated over these values; None if it may."""
-    if not found.macros and not found.plus_outside and not found.matches:
-        return None
-    longest, size = size_of(dict(values), MOST_MADE_BYTES)
-    if found.steps(longest) > MOST_STEPS:
-        return "it would take too many steps over lists of this length"
-    if found.made(longest, size) > MOST_MADE_BYTES:
+    longest, units = size_of(dict(values))
+    if units > MOST_READ:
+        return "it reads too large a value"
+    if found.made(longest, units) > MOST_MADE:
         return "it would build too large a value"
+    inner = sum(size_of(_read(values, *each))[1] for each in found.inner)
+    if found.cost(longest, units, inner) > MOST_COST:
+        return "it would take too long over lists of this length"
     return None
+
+
+def _read(values: Mapping[str, Any], name: str, field_name: str | None) -> Any:
+    value = values.get(name)
+    if field_name is None or not isinstance(value, dict):
+        return value
+    return cast("dict[str, Any]", value).get(field_name)
 
 
 def _tokens(source: str) -> Iterator[tuple[str, str]]:
@@ -185,7 +219,7 @@ class _Look:
             return f"it has more than {MOST_MACROS} macros, or more than {MOST_DEPTH} in each other"
         if found.growth > MOST_GROWTH:
             return "its macros would build a value that grows too fast"
-        return None if found.steps(0) <= MOST_STEPS else "it would take too many steps"
+        return None if found.cost(0, 0, 0) <= MOST_COST else "it would take too long"
 
     def _text(self, at: int) -> str:
         return self._tokens[at][1] if 0 <= at < len(self._tokens) else ""
@@ -230,12 +264,14 @@ class _Look:
                 macro.reads = True
         fields = self._found.fields
         is_field = self._text(at + 1) == "." and self._text(at + 3) != "("
+        if any(self._open):
+            self._found.inner.append((text, self._text(at + 2) if is_field else None))
         known = fields.get(text, set())
         fields[text] = known | {self._text(at + 2)} if is_field and known is not None else None
 
     def _sign(self, at: int, text: str) -> None:
         if text in _OPEN:
-            macro = _Macro(at, self._text(at - 1) not in {"all", "exists", "filter"})
+            macro = _Macro(self._text(at - 1))
             is_macro = self._is_macro(at - 2)
             self._open.append(macro if is_macro else None)
             self._commas.append(0)
@@ -246,7 +282,9 @@ class _Look:
                 self._found.fault = f"brackets are nested deeper than {MOST_BRACKETS}"
         elif text in _CLOSED and self._open:
             self._open.pop()
-            self._found.longest = max(self._found.longest, self._commas.pop() + 1)
+            commas = self._commas.pop()
+            if text != ")":
+                self._found.longest = max(self._found.longest, commas + 1)
         elif text == "," and self._commas:
             self._commas[-1] += 1
         elif text == "+":

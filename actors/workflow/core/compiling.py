@@ -47,7 +47,7 @@ class CompiledAction:
 
 
 class CompiledTransition:
-    """A transition. ``is_move``: it moves one token as it is; ``is_plain``: under no condition."""
+    """A transition. ``is_move``: it moves one token as it is; ``is_plain``: out of one place."""
 
     __slots__ = (
         "action",
@@ -63,9 +63,12 @@ class CompiledTransition:
         "most",
         "over",
         "rank",
+        "source",
         "sources",
         "take",
+        "target",
         "targets",
+        "touch",
         "transform",
     )
 
@@ -78,6 +81,8 @@ class CompiledTransition:
         self.sources: tuple[str, ...] = tuple(dict.fromkeys(definition.from_places))
         single = () if definition.to_place is None else (definition.to_place,)
         self.targets: tuple[str, ...] = (*single, *definition.to_places)
+        # What a move needs, at hand.
+        self.source, self.target, self.touch = self.sources[0], (*self.targets, "")[0], 0
         self.most = definition.most
         self.conditions = [Condition(each) for each in definition.conditions]
         self.guard: Guard | None = self._guard()
@@ -95,9 +100,7 @@ class CompiledTransition:
         self.over: Reader | None = reader(definition.fork.over) if definition.fork else None
         self.take: Reader | None = reader(definition.join.take) if definition.join else None
         self.is_move = self._only_moves()
-        self.is_plain = (
-            self.is_move and not hosted and self.guard is None and len(self.sources) == 1
-        )
+        self.is_plain = self.is_move and not hosted and len(self.sources) == 1
 
     def _only_moves(self) -> bool:
         each = self.definition
@@ -155,6 +158,8 @@ class CompiledNet:
         self.is_bounded = any(each.capacity for each in net.places)
         self.touch = {name: self._touching(name) for name in self.places}
         self.growing = self._growing()
+        for each in self.ranked:
+            each.touch = self.touch.get(each.target, 0)
         self.timed = [each.id for each in net.places if each.timeout is not None]
         self.joins = [each for each in self.ranked if each.definition.join is not None]
         self.final = frozenset(net.budget.final) if net.budget else frozenset[str]()

@@ -113,15 +113,18 @@ def _on(turn: Turning, command: RunCommand) -> msgspec.Struct | None:
 
 
 def _begin(state: WorkflowInstance | None, command: BeginRun, now: datetime) -> Decision:
+    origin = command.origin
+    if origin is None:
+        return refuse(Problem(code="internal", message="nobody has said who begins"))
     if state is not None:
-        same = state.origin.digest == command.origin.digest
+        same = state.origin.digest == origin.digest
         conflict = Problem(
             code="conflict", message="the instance exists with another request", field="id"
         )
         return Decision(reply=handle(state)) if same else refuse(conflict)
     seconds = compiled(command.net, command.net_digest).definition.seconds
     began = RunBegan(
-        origin=command.origin,
+        origin=origin,
         version=command.version,
         net=command.net,
         net_digest=command.net_digest,
@@ -134,7 +137,7 @@ def _begin(state: WorkflowInstance | None, command: BeginRun, now: datetime) -> 
         if refused is not None:
             return refuse(refused)
     onward(turn)
-    bare = msgspec.structs.replace(command, net=NO_NET, marking=None)
+    bare = msgspec.structs.replace(command, origin=None, net=NO_NET, marking=None)
     return _decision(turn, bare, None)
 
 

@@ -4,7 +4,7 @@ Every function returns the new one, or the Problem. A change that changes nothin
 definition as it stands.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 
@@ -18,6 +18,8 @@ from schemas.nets import (
     EventTrigger,
     NetDefinition,
     PublishAction,
+    TransitionDefinition,
+    WorkflowAction,
 )
 from schemas.problems import Problem
 from schemas.versioned import changed
@@ -27,7 +29,7 @@ from schemas.workflow_definitions import (
     WorkflowList,
     WorkflowSummary,
 )
-from schemas.workflows import NetProof, WorkflowDefinition
+from schemas.workflows import NetFinding, NetProof, WorkflowDefinition
 
 
 def create(
@@ -132,6 +134,33 @@ def _error(proof: NetProof) -> Problem | None:
         field=errors[0].path,
         details={"findings": [msgspec.to_builtins(each) for each in proof.findings]},
     )
+
+
+def pinned(net: NetDefinition, versions: Mapping[str, int]) -> NetDefinition:
+    """Return a net that runs these versions of other workflows, where it names none itself."""
+    replace = msgspec.structs.replace
+
+    def under(transition: TransitionDefinition) -> TransitionDefinition:
+        action = transition.action
+        if not isinstance(action, WorkflowAction) or action.version is not None:
+            return transition
+        version = versions.get(action.workflow_id)
+        return replace(transition, action=replace(action, version=version))
+
+    return replace(net, transitions=[under(each) for each in net.transitions])
+
+
+def unknown_agents(net: NetDefinition, missing: Collection[str]) -> list[NetFinding]:
+    """Return warnings of agents that are not there; they may come before an instance needs them."""
+    return [
+        NetFinding(
+            code="unknown_agent",
+            severity="warning",
+            path="net",
+            message=f"there is no agent {agent}: apply it before an instance runs it",
+        )
+        for agent in sorted(agents_of(net) & set(missing))
+    ]
 
 
 def net_bytes(definition: WorkflowDefinition) -> tuple[bytes, str]:

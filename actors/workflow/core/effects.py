@@ -15,6 +15,7 @@ from schemas.bills import problem_of
 from schemas.callbacks import CallbackAnswered, Ended, Inquire, Pending, WaitAnswered, name_of
 from schemas.decision import UNCHANGED, Ask, Changes, Effect, by_id, differences
 from schemas.http_actions import HTTP_QUEUE, http_work, lane_of
+from schemas.identity import admin
 from schemas.lifecycle import Cancel
 from schemas.nets import HttpAction
 from schemas.problems import Problem
@@ -93,7 +94,7 @@ def _made(state: WorkflowInstance, run: ActionRun, known: Attempt) -> Iterator[W
         name=name,
         id=run.of.key,
         request=msgspec.Raw(request),
-        by=origin.by,
+        by=origin.by.principal if origin.by is not None else admin(origin.tenant),
         depth=origin.depth + 1,
         scope=f"run/{origin.instance_id}",
     )

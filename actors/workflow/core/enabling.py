@@ -273,16 +273,15 @@ def overdue(net: CompiledNet, scratch: Scratch, transition: CompiledTransition) 
     Its deadline has passed, or the rest of the group has ended elsewhere.
     """
     join = transition.definition.join
-    if join is None:
+    if join is None or not may_pay(net, scratch, transition):
         return None
     for group, here in arrivals(scratch, transition).items():
         why: Literal["deadline", "rest_ended"] | None = None
         at = deadline_of(join, here)
         if at is not None and at <= scratch.at:
             why = "deadline"
-        elif group != NO_GROUP:
-            members = members_of(net, scratch, transition, group)
-            why = None if members.elsewhere or members.firings else "rest_ended"
+        elif group != NO_GROUP and not _is_awaited(net, scratch, group, here):
+            why = "rest_ended"
         if why is None:
             continue
         found = joined(net, scratch, transition, group)
@@ -290,6 +289,18 @@ def overdue(net: CompiledNet, scratch: Scratch, transition: CompiledTransition) 
             count = len({token.group[-1].index if token.group else token.id for token in here})
             return found._replace(why=why, is_short=count < join.least)
     return None
+
+
+def _is_awaited(net: CompiledNet, scratch: Scratch, group: str, here: Sequence[Lying]) -> bool:
+    """Say whether any of a group may still come to a join."""
+    for firing in scratch.firings.values():
+        if firing.token is not None and _is_of(firing.token, group):
+            return True
+    names = {token.id for token in here}
+    return any(
+        _is_of(token, group) and token.id not in names and not net.is_end(token.place)
+        for token in scratch.tokens.values()
+    )
 
 
 def deadline_of(join: Join, here: Sequence[Lying]) -> datetime | None:

@@ -29,7 +29,6 @@ from schemas.attempts import (
     OutcomeLearned,
     WorkClaimed,
     WorkDone,
-    WorkDropped,
     WorkFailed,
     WorkStarted,
 )
@@ -85,7 +84,7 @@ def stepped(state: WorkflowInstance | None, step: RunStep, at: datetime) -> Work
             return settled(replace(state, marking=apply(state.marking, step)), at)
         case ActionAttempted():
             return _acted(state, step, at)
-        case WorkStarted() | WorkClaimed() | WorkFailed() | WorkDone() | WorkDropped():
+        case WorkStarted() | WorkClaimed() | WorkFailed() | WorkDone():
             return _worked(state, step)
         case OutcomeLearned():
             return replace(state, attempts=state.attempts.apply(step))
@@ -177,7 +176,7 @@ def _acted(state: WorkflowInstance, step: ActionAttempted, at: datetime) -> Work
 
 def _worked(
     state: WorkflowInstance,
-    step: WorkStarted | WorkClaimed | WorkFailed | WorkDone | WorkDropped,
+    step: WorkStarted | WorkClaimed | WorkFailed | WorkDone,
 ) -> WorkflowInstance:
     """Apply what became of an item. Work that has ended is forgotten: late reports are refused."""
     attempts = state.attempts.apply(step)
@@ -195,7 +194,10 @@ def _over(state: WorkflowInstance, step: BegunOver, at: datetime) -> WorkflowIns
     cost = state.cost if step.cost is None else (state.cost or 0) + step.cost
     usage = state.usage if step.usage is None else (state.usage or Usage()) + step.usage
     return replace(
-        _waited(state, step.of, at), cost=cost, usage=usage, executions=state.executions + 1
+        _waited(state, step.of, at),
+        cost=cost,
+        usage=usage,
+        executions=state.executions + bool(step.status),
     )
 
 

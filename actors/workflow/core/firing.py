@@ -5,16 +5,18 @@ highest priority, then the first of the definition, then the token that has lain
 places begin before any transition takes the token.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from actors.workflow.core import timing
-from actors.workflow.core.compiling import CompiledNet, CompiledTransition
+from actors.workflow.core.compiling import CompiledNet
 from actors.workflow.core.enabling import binding, overdue
 from actors.workflow.core.explaining import not_enabled
 from actors.workflow.core.hosting import host
+from actors.workflow.core.rules import Guard
 from actors.workflow.core.running import Running, runaway
-from actors.workflow.core.scratch import EMPTY, Live, changed
+from actors.workflow.core.scratch import Lying, changed
 from actors.workflow.core.spreading import oversized
 from actors.workflow.core.steps import (
     ActionFailed,
@@ -43,19 +45,20 @@ class Run(Running):
     ``whole``.
     """
 
-    __slots__ = ("more",)
+    __slots__ = ("had_more", "more")
 
     def __init__(
         self, net: CompiledNet, marking: Marking, now: datetime, *, whole: bool = True
     ) -> None:
         super().__init__(net, marking, now)
         self.more = False
+        self.had_more = marking.more
         if not whole and not marking.more:
             self.dirty = net.growing
 
     def event(self) -> NetStepped | None:
-        """Return all steps as one event; None if there are none."""
-        if not self.steps:
+        """Return all steps as one event; None if there is nothing to tell."""
+        if not self.steps and self.more == self.had_more:
             return None
         return NetStepped(at=self.scratch.at, steps=tuple(self.steps), more=self.more)
 
@@ -212,43 +215,37 @@ class Run(Running):
 
         Return whether one has fired.
         """
-        began = len(self.steps)
-        while self.dirty and len(self.steps) < end and not self.visited:
-            lowest = self.dirty & -self.dirty
-            transition = self.net.ranked[lowest.bit_length() - 1]
+        scratch, steps, net = self.scratch, self.steps, self.net
+        places, move, note, ranked = scratch.places, scratch.move, steps.append, net.ranked
+        began, dirty = len(steps), self.dirty
+        while dirty and len(steps) < end:
+            lowest = dirty & -dirty
+            transition = ranked[lowest.bit_length() - 1]
             if transition.is_plain:
-                self._move(transition, lowest, end)
+                # What ``binding`` and ``take`` would do, ten times as fast.
+                token = _first(places.get(transition.source), transition.guard)
+                if token is None:
+                    dirty ^= lowest
+                elif token.hops >= MOST_HOPS:
+                    self.note(NetFailed(problem=runaway(transition)))
+                    break
+                else:
+                    place = transition.target
+                    move(token, place)
+                    note(Moved(transition=transition.id, token=token.id, place=place))
+                    dirty |= transition.touch
                 continue
-            found = binding(self.net, self.scratch, transition)
+            found = binding(net, scratch, transition)
             if found is None:
-                self.dirty &= ~lowest
+                dirty ^= lowest
                 continue
+            self.dirty = dirty
             self.take(transition, found)
-            if self._is_over:
+            dirty = self.dirty
+            if self.visited or self._is_over:
                 break
-        return len(self.steps) > began
-
-    def _move(self, transition: CompiledTransition, bit: int, end: int) -> None:
-        """Let a transition that only moves tokens fire: what ``Scratch`` does for ``Moved``."""
-        scratch, steps = self.scratch, self.steps
-        lying = scratch.places.get(transition.sources[0])
-        if not lying or len(steps) >= end:
-            self.dirty &= ~bit
-            return
-        token = next(iter(lying.values()))
-        if token.hops >= MOST_HOPS:
-            self.note(NetFailed(problem=runaway(transition)))
-            self.dirty = 0
-            return
-        live = token if type(token) is Live else Live(token)
-        name, place = live.id, transition.targets[0]
-        del lying[name], scratch.tokens[name]
-        live.place, live.since, live.runs = place, scratch.at, EMPTY
-        live.moves += 1
-        live.hops += 1
-        scratch.tokens[name] = scratch.lying(place)[name] = live
-        steps.append(Moved(transition=transition.id, token=name, place=place))
-        self.dirty |= self.net.touch[place]
+        self.dirty = dirty
+        return len(steps) > began
 
     def _join_late(self) -> bool:
         """Let a join go on, or fail, that will not get all it waits for."""
@@ -307,6 +304,15 @@ class Run(Running):
             told = f"the instance has {self.net.definition.most_tokens} tokens already"
             return Problem(code="conflict", message=told)
         return None
+
+
+def _first(lying: Mapping[str, Lying] | None, guard: Guard | None) -> Lying | None:
+    """Return the first token of a place for which a guard holds."""
+    if lying:
+        for token in lying.values():
+            if guard is None or guard(token):
+                return token
+    return None
 
 
 def _no_token(token: str) -> Problem:

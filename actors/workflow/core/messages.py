@@ -15,7 +15,6 @@ from schemas.attempts import (
     OutcomeLearned,
     WorkClaimed,
     WorkDone,
-    WorkDropped,
     WorkFailed,
     WorkStarted,
 )
@@ -33,7 +32,7 @@ from schemas.callbacks import (
 )
 from schemas.executions import ExecutionStatus
 from schemas.http_actions import HttpDone
-from schemas.identity import Principal
+from schemas.identity import KeptPrincipal
 from schemas.problems import Problem
 from schemas.usage import Usage
 from schemas.work import Claim, Lost, ReplyTo, Stopped, WorkFailure
@@ -51,15 +50,16 @@ ActionKind = Literal["agent", "tool", "workflow", "http"]
 class RunOrigin(Internal):
     """Who started what: the part of an instance that never changes but for its version.
 
-    What it begins, it begins in the name of ``by``. ``depth`` counts the instances it lies in.
-    ``worst`` is what one run of each agent costs at most, where that is known.
+    What it begins, it begins in the name of ``by``; None is the tenant's admin. ``depth`` counts
+    the beginnings it lies in. ``worst`` is what one run of each agent costs at most, where that is
+    known.
     """
 
     tenant: str
     instance_id: str
     workflow_id: str
     digest: str
-    by: Principal
+    by: KeptPrincipal | None = None
     user: str | None = None
     labels: dict[str, str] = {}
     metadata: dict[str, str] = {}
@@ -74,9 +74,12 @@ class RunOrigin(Internal):
 
 
 class BeginRun(Internal, tag="begin"):
-    """Begin an instance of a net with one token or, where it is a fork, with a whole marking."""
+    """Begin an instance of a net with one token or, where it is a fork, with a whole marking.
 
-    origin: RunOrigin
+    As the cause of a turn it has no origin and no net: the turn's first step has these.
+    """
+
+    origin: RunOrigin | None = None
     version: int
     net: msgspec.Raw = NO_NET
     net_digest: str = ""
@@ -235,10 +238,10 @@ class ActionAttempted(Internal, tag="attempted"):
 
 
 class BegunOver(Internal, tag="begun_over"):
-    """What an action has begun has ended, or was never begun: what it has cost."""
+    """What an action has begun has ended: what it has cost. Without ``status`` it never began."""
 
     of: ReplyTo
-    status: str
+    status: str = ""
     cost: int | None = None
     usage: Usage | None = None
 
@@ -291,7 +294,6 @@ OwnStep = (
     | WorkClaimed
     | WorkFailed
     | WorkDone
-    | WorkDropped
     | OutcomeLearned
     | WaitBegun
     | WaitPending

@@ -104,7 +104,7 @@ def _fail_run(turn: Turning, work: str, problem: Problem) -> None:
     if run is None or run.work != work:
         return
     if run.of is not None and turn.state.waits.of(run.of) is not None:
-        turn.add(BegunOver(of=run.of, status="FAILED"))
+        turn.add(BegunOver(of=run.of))
     turn.run.fail(run.firing, problem)
 
 

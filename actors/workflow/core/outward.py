@@ -21,9 +21,7 @@ from schemas.nets import HumanAction, PublishAction
 from schemas.problems import Problem
 from schemas.streams import Cancelled, Completed, Failed, WorkflowTurned
 from schemas.usage import Usage
-from schemas.workflow_runs import (
-    RUN_SUBJECT,
-    TURN_SUBJECT,
+from schemas.workflow_events import (
     WorkflowCancelledEvent,
     WorkflowCompletedEvent,
     WorkflowEndedEvent,
@@ -32,8 +30,8 @@ from schemas.workflow_runs import (
     WorkflowPausedEvent,
     WorkflowStartedEvent,
     WorkflowTimedOutEvent,
-    WorkflowTurn,
 )
+from schemas.workflow_runs import RUN_SUBJECT, TURN_SUBJECT, WorkflowTurn
 
 KEPT = timedelta(days=90)
 

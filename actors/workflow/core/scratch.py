@@ -3,6 +3,7 @@
 Every step is applied by the same code, whether it has just been decided or is read from a journal.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -140,9 +141,9 @@ class Scratch:
         self.at = at
         self.tokens: dict[str, Lying] = {**marking.tokens}
         self.firings: dict[str, Firing] = {**marking.firings}
-        self.places: dict[str, dict[str, Lying]] = {}
+        self.places: defaultdict[str, dict[str, Lying]] = defaultdict(dict)
         for token in marking.tokens.values():
-            self.lying(token.place)[token.id] = token
+            self.places[token.place][token.id] = token
         self.busy = {
             each.token.id
             for each in marking.firings.values()
@@ -159,13 +160,6 @@ class Scratch:
         """Whether a transition was kept from firing because there are too many tokens already."""
         self.touched: set[str] = set()
         """The places that steps have changed, since this was last emptied."""
-
-    def lying(self, place: str) -> dict[str, Lying]:
-        """Return what lies in a place."""
-        found = self.places.get(place)
-        if found is None:
-            found = self.places[place] = {}
-        return found
 
     def frozen(self, *, more: bool) -> Marking:
         """Return it as a value."""
@@ -216,11 +210,18 @@ class Scratch:
                 self._rehoused(step.places)
 
     def _moved(self, step: Moved) -> None:
-        live = Live(self._without(step.token))
-        live.place, live.since, live.runs = step.place, self.at, EMPTY
+        self.move(self.tokens[step.token], step.place)
+        self.touched.add(step.place)
+
+    def move(self, token: Lying, place: str) -> None:
+        """Move a token to a place as it is."""
+        name, tokens, places = token.id, self.tokens, self.places
+        live = token if type(token) is Live else Live(token)
+        del tokens[name], places[live.place][name]
+        live.place, live.since, live.runs = place, self.at, EMPTY
         live.moves += 1
         live.hops += 1
-        self._put(live)
+        tokens[name] = places[place][name] = live
 
     def _acted(self, step: ActionBegun | ActionEnded | ActionFailed) -> None:
         if isinstance(step, ActionBegun):
@@ -268,7 +269,7 @@ class Scratch:
         for change in step.puts:
             if change.place is None:
                 token = changed(self.tokens[change.id], change, self.at)
-                self.tokens[change.id] = self.lying(token.place)[change.id] = token
+                self.tokens[change.id] = self.places[token.place][change.id] = token
                 self.touched.add(token.place)
             else:
                 self._put(changed(bases.get(change.of or change.id), change, self.at))
@@ -338,7 +339,7 @@ class Scratch:
                 self.tokens[live.id] = live
         self.places.clear()
         for token in self.tokens.values():
-            self.lying(token.place)[token.id] = token
+            self.places[token.place][token.id] = token
 
     def _taken(self, names: Iterable[str]) -> dict[str, Lying]:
         return {name: self._without(name) for name in names}
@@ -352,7 +353,7 @@ class Scratch:
     def _put(self, token: Live) -> None:
         name = token.id
         self.tokens[name] = token
-        self.lying(token.place)[name] = token
+        self.places[token.place][name] = token
         self.touched.add(token.place)
         self._number(name)
         for mark in token.group:

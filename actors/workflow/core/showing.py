@@ -87,7 +87,7 @@ def glance(state: WorkflowInstance) -> RunGlance:
         status=state.status,
         turn=state.turn,
         version=state.version,
-        places=tuple(dict.fromkeys(token.place for token in state.marking.tokens.values())),
+        places=list(dict.fromkeys(token.place for token in state.marking.tokens.values())),
         cost=state.cost,
         origin=listed if state.turn == 1 else None,
     )

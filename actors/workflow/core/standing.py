@@ -35,7 +35,7 @@ def standing(net: CompiledNet, marking: Marking) -> Standing:
         return "waiting"
     lying = {token.place for token in marking.tokens.values()}
     left = {place for place in lying if not net.is_end(place)}
-    if not left:
+    if not left and due(net, marking) is None:
         return "completed"
     return "waiting" if _may_go_on(net, marking, left) else "deadlock"
 

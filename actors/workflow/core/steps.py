@@ -32,7 +32,7 @@ class TokenChange(Internal):
     runs: dict[str, AgentRuns] = {}
 
 
-class Moved(Internal, tag="moved"):
+class Moved(Internal, tag="moved", gc=False):
     """A transition took one token and put it into a place as it was."""
 
     transition: str

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from actors.workflow.core import failures
 from actors.workflow.core.compiling import CompiledNet
-from actors.workflow.core.enabling import arrivals, deadline_of, promised
+from actors.workflow.core.enabling import arrivals, deadline_of, has_room, may_pay, promised
 from actors.workflow.core.hosting import next_runs
 from actors.workflow.core.running import Running
 from actors.workflow.core.scratch import Lying, Scratch
@@ -15,18 +15,13 @@ from schemas.nets import Action, PlaceAgentConfig, TimerAction
 
 
 def overtake(run: Running, most: int) -> None:
-    """Let all happen whose moment has come, but agents of places and joins, up to so many steps.
-
-    While the net is failing only what undoes goes on.
-    """
+    """Let all happen whose moment has come, but agents of places and joins, up to so many steps."""
     for firing in list(run.scratch.firings.values()):
-        if len(run.steps) >= most or run.scratch.problem:
+        if len(run.steps) >= most or run.scratch.problem is not None:
             return
-        if firing.id in run.scratch.firings and (
-            run.scratch.failing is None or firing.kind == "undo"
-        ):
+        if firing.id in run.scratch.firings:
             _overtake_firing(run, firing)
-    if run.scratch.failing or run.scratch.problem:
+    if run.scratch.failing is not None:
         return
     for place in run.net.timed:
         for token in list(run.scratch.places.get(place, {}).values()):
@@ -97,10 +92,12 @@ def _of_places(net: CompiledNet, scratch: Scratch) -> Iterator[datetime]:
 def _of_joins(net: CompiledNet, scratch: Scratch) -> Iterator[datetime]:
     for transition in net.joins:
         join = transition.definition.join
-        if join is not None and join.deadline_seconds is not None and transition.auto:
-            for here in arrivals(scratch, transition).values():
-                if (at := deadline_of(join, here)) is not None:
-                    yield at
+        if join is None or not transition.auto or not may_pay(net, scratch, transition):
+            continue
+        for here in arrivals(scratch, transition).values() if join.deadline_seconds else ():
+            at = deadline_of(join, here)
+            if at is not None and has_room(net, scratch, transition, here):
+                yield at
 
 
 def deadline_of_undo(action: Action | PlaceAgentConfig, now: datetime) -> datetime | None:

@@ -51,7 +51,11 @@ def command_of(turn: Turned) -> RunCommand:
     if not isinstance(cause, BeginRun) or not isinstance(first, RunBegan):
         return cause
     return msgspec.structs.replace(
-        cause, net=first.net, net_digest=first.net_digest, marking=first.marking
+        cause,
+        origin=first.origin,
+        net=first.net,
+        net_digest=first.net_digest,
+        marking=first.marking,
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from actors.agents.adapters.conversations import ReadSubject
 from actors.agents.adapters.streams import Streams
 from bus.codec import encode
+from bus.errors import ProblemError, problem
 from bus.ports import StoredMessage
 from schemas.executions import ExecutionRecord
 from schemas.streams import ReadStream
@@ -90,3 +91,24 @@ async def test_only_what_is_empty_after_its_end_has_expired(
     page = await Streams(growing(*looks)).read("local", wanted, record)
 
     assert encode(page.events) == encode(told)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_what_has_a_stream_and_no_record_is_read_to_its_end_and_not_refused(
+    stored: bool,
+) -> None:
+    events = [StoredMessage(1, encode(chunk(1, 0, "a")))] if stored else []
+
+    async def read(stream: str, subject: str, *, start: int = 1, limit: int) -> list[StoredMessage]:
+        del stream, subject
+        return [each for each in events if each.sequence >= start][:limit]
+
+    async def record() -> ExecutionRecord:
+        raise problem("not_found", "there is no such execution")
+
+    reading = Streams(read).read("local", ReadStream(execution_id="e", after="1.0"), record)
+    if stored:
+        assert not (await reading).events
+    else:
+        with pytest.raises(ProblemError):
+            await reading

@@ -13,6 +13,7 @@ from actors.identity.config import IdentityConfig
 from actors.mcp_pool.config import McpPoolConfig
 from actors.pricing.config import PricingConfig
 from actors.streaming.config import StreamingConfig
+from actors.workflow.config import WorkflowConfig
 from bus.config import Config, QuotaTerms, ServerUrl, Timing, load
 from bus.config.reading import Settings, beside, variables
 from bus.config.reference import constants, reference, settings
@@ -23,7 +24,15 @@ from schemas.budgets import OperatorLimits
 from schemas.provider_specs import usual_urls
 from schemas.settings import env
 
-ACTORS = (AgentsConfig, CliConfig, IdentityConfig, McpPoolConfig, PricingConfig, StreamingConfig)
+ACTORS = (
+    AgentsConfig,
+    CliConfig,
+    IdentityConfig,
+    McpPoolConfig,
+    PricingConfig,
+    StreamingConfig,
+    WorkflowConfig,
+)
 URLS = usual_urls() | {
     "openai": "https://proxy.example.com/v1",
     "anthropic": "https://claude.example.com",
@@ -192,6 +201,7 @@ def test_every_setting_of_all_processes_is_read_from_its_variable():
                 "lapsed_holds": "release",
             },
         ),
+        (WorkflowConfig, {"request_timeout": 4.0}),
         (McpPoolConfig, {"servers_file": "/run/servers.yaml", "max_calls": 64}),
         (IdentityConfig, {"issuer_file": "/run/issuer", "connection_seconds": 600}),
         (

@@ -16,6 +16,7 @@ def test_a_fleet_runs_every_actor_unless_told_otherwise():
         "pricing": 1,
         "mcp_pool": 1,
         "identity": 1,
+        "workflow": 1,
     }
 
 

@@ -9,13 +9,12 @@ from actors.workflow.core.decisions import decide
 from actors.workflow.core.effects import changes, effects
 from actors.workflow.core.entity import INSTANCE
 from actors.workflow.core.evolving import evolve
-from actors.workflow.core.messages import BeginRun, RunCommand, RunOrigin, RunTick, Turned
+from actors.workflow.core.messages import BeginRun, RunOrigin, RunTick, Turned
 from actors.workflow.core.outward import announce
 from actors.workflow.core.state import WorkflowInstance
 from actors.workflow.core.ticking import due
 from schemas.callbacks import Ended, EndOutcome
 from schemas.decision import Ask, Effect, by_id
-from schemas.identity import admin
 from schemas.nets import NetDefinition
 from schemas.problems import Problem
 from schemas.work import Done, ReplyTo, WorkItem
@@ -33,7 +32,7 @@ def net_of(**fields: Any) -> NetDefinition:
 
 def origin(instance: str = "i", **fields: Any) -> RunOrigin:
     """Return who starts an instance."""
-    usual: dict[str, Any] = {"workflow_id": "w", "digest": "d", "by": admin("acme")}
+    usual: dict[str, Any] = {"workflow_id": "w", "digest": "d"}
     return RunOrigin(tenant="acme", instance_id=instance, **(usual | fields))
 
 
@@ -65,7 +64,7 @@ class Owner:
         """Where the tokens lie."""
         return [token.place for token in self.instance.marking.tokens.values()]
 
-    def take(self, command: RunCommand) -> Any:
+    def take(self, command: Any) -> Any:
         """Decide on a command; the state, its events and its effects are held to their laws."""
         decision = decide(self.state, command, self.now)
         for event in decision.events:
@@ -105,7 +104,7 @@ class Owner:
         return [each for each in self.open.values() if isinstance(each, Ask)]
 
 
-def done(item: WorkItem[Any], kind: type[Done], **fields: Any) -> Done:
+def done(item: WorkItem[Any], kind: type[Done], **fields: Any) -> Any:
     """Return the report that an item is done."""
     return kind(work=item.work, attempt=item.attempt, **fields)
 
@@ -116,5 +115,8 @@ def end_of(item: WorkItem[Any], status: str = "COMPLETED", **fields: Any) -> End
     of = ReplyTo(entity=entity, tenant=item.tenant, key=item.body.id)
     outcome = fields.pop("outcome", EndOutcome(text="ok"))
     problem = None if status == "COMPLETED" else Problem(code="internal", message=status)
-    told = {"outcome": outcome if status == "COMPLETED" else None, "problem": problem}
+    told: dict[str, Any] = {
+        "outcome": outcome if status == "COMPLETED" else None,
+        "problem": problem,
+    }
     return Ended(of=of, status=status, at=START, **(told | fields))

@@ -27,7 +27,7 @@ from schemas.steps import at_once
 from schemas.streams import Completed, WorkflowTurned
 from schemas.usage import Usage
 from schemas.work import Claim, Lost, ReplyTo, WorkFailure
-from schemas.workflow_runs import WorkflowCompletedEvent, WorkflowPausedEvent
+from schemas.workflow_events import WorkflowCompletedEvent, WorkflowPausedEvent
 from tests.unit.workflow.instances import Owner, beginning, done, end_of, net_of, origin
 
 Fields = dict[str, Any]
@@ -319,6 +319,7 @@ def test_a_budget_stops_what_is_not_final_and_says_when_to_wrap_up() -> None:
     owner.take(end_of(item, cost=55))
     state = owner.instance
     assert state.marking.wrap_up
+    assert state.problem is not None
     assert (state.status, state.problem.code) == ("FAILED", "budget_exceeded")
     assert state.problem.details["spent"] == 55
     final = net | {"budget": net["budget"] | {"limit_pico": 200}}

@@ -34,6 +34,7 @@ AGENT, TOOL, WORKFLOW = "agent:", "tool:", "workflow:"
 class Place(NamedTuple):
     """A place. ``timeout`` is where a token goes that has lain too long, -1 for nowhere.
 
+    ``live`` says which counters matter to a token here, ``looks_at`` which of them at once.
     ``rests``: others than the net may change a token here, so that it may wait without a fault.
     ``is_local``: what becomes of a token here depends on no other token. ``is_open``: others than
     the net put tokens here. ``cascades`` are transitions that its agents fire.
@@ -48,6 +49,7 @@ class Place(NamedTuple):
     cascades: frozenset[int]
     weight: Weight
     live: tuple[bool, ...]
+    looks_at: tuple[int, ...]
     is_local: bool
     is_open: bool
 
@@ -109,7 +111,14 @@ def abstracted(net: NetDefinition) -> Abstract:
     live = _live(net, transitions, numbers, counted)
     return Abstract(
         places=tuple(
-            _place(place, number, transitions, numbers, live[number], is_open=number in roots)
+            _place(
+                place,
+                number,
+                transitions,
+                numbers,
+                (live[number], tuple(_at(number, transitions, counted))),
+                is_open=number in roots,
+            )
             for number, place in enumerate(net.places)
         ),
         transitions=transitions,
@@ -192,13 +201,14 @@ def _place(
     number: int,
     transitions: tuple[Transition, ...],
     numbers: dict[str, int],
-    live: tuple[bool, ...],
+    counters: tuple[tuple[bool, ...], tuple[int, ...]],
     *,
     is_open: bool,
 ) -> Place:
     out = [n for n, one in enumerate(transitions) if number in one.sources]
     out.sort(key=lambda n: -transitions[n].definition.priority)
     names = {one.auto_transition for one in place.agents}
+    live, looks_at = counters
     taking = [transitions[n] for n in out]
     return Place(
         definition=place,
@@ -210,6 +220,7 @@ def _place(
         cascades=frozenset(n for n in out if transitions[n].definition.id in names),
         weight=_weight((one, one.schedule.max_executions) for one in place.agents),
         live=live,
+        looks_at=looks_at,
         is_local=place.capacity is None and not any(map(is_shared, taking)),
         is_open=is_open,
     )
@@ -253,6 +264,13 @@ def _live(
             names |= counters_of(Guard(one.trigger_conditions) for one in place.agents).keys()
         found.append(tuple(name in names for name in counted))
     return found
+
+
+def _at(place: int, transitions: tuple[Transition, ...], counted: tuple[str, ...]) -> list[int]:
+    """Return which counters decide on what may happen to a token in a place."""
+    out = [one for one in transitions if place in one.sources]
+    names = {name for one in out for name in _looked_at(one, counted)}
+    return sorted(map(counted.index, names))
 
 
 def _looked_at(one: Transition, counted: tuple[str, ...]) -> set[str]:

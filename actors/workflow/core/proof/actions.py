@@ -22,6 +22,7 @@ from schemas.nets import (
     NetDefinition,
     PlaceAgentConfig,
     TimerAction,
+    ToolAction,
     TransformAction,
     TransitionDefinition,
 )
@@ -31,6 +32,7 @@ from schemas.steps import Steps
 AGENT_ANSWER = frozenset(
     ("text", "output", "agent_id", "execution_id", "timestamp", "tokens_used", "cost")
 )
+TOOL_ANSWER = AGENT_ANSWER - {"agent_id"}
 HTTP_ANSWER = frozenset(("status", "body"))
 
 CRON_FIELDS = 5
@@ -79,6 +81,8 @@ def _action(action: Action, path: str, net: NetDefinition, found: NetFindings) -
     match action:
         case AgentTransitionConfig():
             yield from _agent(action, path, net, found)
+        case ToolAction():
+            _answer(action.output_mapping, TOOL_ANSWER, path, found)
         case HttpAction():
             _answer(action.output_mapping, HTTP_ANSWER, path, found)
         case TimerAction():

@@ -8,9 +8,11 @@ from actors.workflow.core.proof.moving import Moves, NetMove
 from actors.workflow.core.proof.tokens import NetState
 from schemas.steps import Steps
 
-MOST_MARKINGS = 100_000
-MOST_MOVES = 50_000
-"""Moves that are looked at: some 2 s."""
+MOST_MOVES = 40_000
+"""Moves that are looked at: some 2 s. Those of markings with much to tell count for more."""
+
+TOLD_EACH = 8
+"""Kinds of tokens, and counters, for which a move counts once more."""
 
 PAUSE_EACH = 32
 """Moves between two pauses: less than a millisecond."""
@@ -78,13 +80,15 @@ def explore(net: Abstract, start: int, most_moves: int = MOST_MOVES) -> Steps[Ex
     moves, found = Moves(net), Explored(net)
     found.first = moves.begin(start)
     found.add(found.first, 0)
-    waiting, seen, largest = deque[int]((0,)), 0, found.first.state.size
+    waiting, seen, since, largest = deque[int]((0,)), 0, 0, found.first.state.size
     while waiting:
         number = waiting.popleft()
+        cost = 1 + (len(found.states[number].tokens) + len(net.counted)) // TOLD_EACH
         for move in moves.steps(found.states[number]):
-            seen += 1
-            if seen % PAUSE_EACH == 0:
+            since += cost
+            if since > PAUSE_EACH:
                 yield
+                seen, since = seen + since, 0
             target, is_new = found.add(move, number)
             found.edges[number].append(Edge(target, move))
             if not is_new:
@@ -99,7 +103,7 @@ def explore(net: Abstract, start: int, most_moves: int = MOST_MOVES) -> Steps[Ex
             waiting.append(target)
         if moves.crowded and found.crowded is None:
             found.crowded = number, moves.crowded
-        if seen > most_moves or len(found.states) > MOST_MARKINGS:
+        if seen > most_moves:
             found.left.update(waiting)
             return found
     return found

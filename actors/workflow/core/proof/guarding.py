@@ -32,8 +32,8 @@ from schemas.nets import (
 MOST_WORLDS = 4_096
 """Combinations of values of all fields that are tried for the guards of one place."""
 
-MOST_WORK = 200_000
-"""Atoms times combinations."""
+MOST_WORK = 50_000
+"""Rules times combinations."""
 
 COUNTERS = "counters."
 
@@ -70,7 +70,8 @@ def verdicts(
         return None
     known = [axis for axis in axes if axis is not None]
     worlds = prod(map(len, known))
-    if worlds > MOST_WORLDS or worlds * (atoms.size + len(guards)) > MOST_WORK:
+    size = len(guards) + sum(len(list(_leaves(one.rules))) for one in guards)
+    if worlds > MOST_WORLDS or worlds * size > MOST_WORK:
         return None
     formulas = [_guard(guard) for guard in guards]
     found: set[Verdict] = set()
@@ -118,11 +119,6 @@ class _Atoms:
             for leaf in _leaves(guard.rules):
                 self.fields.setdefault(leaf.field, {})[_name(leaf)] = leaf
             self.expressions.update(guard.conditions)
-
-    @property
-    def size(self) -> int:
-        """How many there are."""
-        return sum(map(len, self.fields.values())) + len(self.expressions)
 
 
 def _name(leaf: Leaf) -> str:

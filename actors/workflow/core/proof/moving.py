@@ -145,7 +145,8 @@ class Moves:
                 yield one
 
     def _choice(self, token: Token) -> TokenChoice:
-        key = (token.place, token.counters)
+        looks_at = self._net.places[token.place].looks_at
+        key = (token.place, tuple(token.counters[n] for n in looks_at))
         if key not in self._choices:
             self._choices[key] = self._chosen(token)
         return self._choices[key]

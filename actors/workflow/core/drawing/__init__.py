@@ -1,0 +1,1 @@
+"""Pictures of nets: as text in Mermaid, and as SVG. Pure."""
