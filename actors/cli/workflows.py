@@ -1,31 +1,25 @@
 """``callboard workflows check`` and ``graph``: what is found in a definition, and its picture."""
 
+from collections import Counter
 from pathlib import Path
 
 import click
 
 from actors.cli import rendering
 from actors.cli.asking import requests_of
-from actors.cli.session import EXIT_FAILURE, leave
+from actors.cli.requests import Where
+from actors.cli.session import EXIT_FAILURE, Session, leave, opened
 from actors.workflow.core.drawing.mermaid import mermaid
 from actors.workflow.core.drawing.svg import svg
 from actors.workflow.core.proof.checking import check as prove
 from bus import files
+from bus.client import Client
 from bus.codec import convert
 from bus.errors import ProblemError
-from schemas.base import StrictValue
-from schemas.ids import Token
 from schemas.nets import NetDefinition
-from schemas.workflows import NetFinding, NetProof
-
-
-class WorkflowFile(StrictValue):
-    """What a file says of a workflow: the fields of ``workflows.apply``."""
-
-    id: Token
-    net: NetDefinition
-    name: str = ""
-    description: str = ""
+from schemas.workflow_definitions import ApplyWorkflow, GetWorkflow
+from schemas.workflow_runs import GetWorkflowRun, WorkflowRun
+from schemas.workflows import NetFinding, NetProof, WorkflowDefinition
 
 
 @click.command("check")
@@ -48,15 +42,24 @@ def check(sources: tuple[str, ...], *, as_json: bool) -> None:
 
 
 @click.command("graph")
-@click.argument("source", metavar="FILE")
+@click.argument("source", metavar="[FILE]", required=False)
+@click.option("--run", "run_id", metavar="ID", help="An instance: its net, with its tokens.")
 @click.option("--svg", "as_svg", is_flag=True, help="A picture as SVG; otherwise Mermaid.")
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file to write it to."
 )
-def graph(source: str, *, as_svg: bool, output: Path | None) -> None:
-    """Draw the workflows in a file as flowcharts of Mermaid, or as SVG."""
+@click.pass_obj
+def graph(
+    where: Where, source: str | None, *, run_id: str | None, as_svg: bool, output: Path | None
+) -> None:
+    """Draw the workflows in a file, or that of an instance, as flowcharts of Mermaid or as SVG."""
+    if (source is None) == (run_id is None):
+        raise click.UsageError("give a FILE, or --run")
     draw = svg if as_svg else mermaid
-    text = "".join(draw(one.net) for one in definitions(source))
+    if run_id is not None:
+        text = draw(*_standing(opened(where), run_id))
+    else:
+        text = "".join(draw(one.net) for one in definitions(source or ""))
     if output is None:
         rendering.line(text, end="")
         return
@@ -66,12 +69,30 @@ def graph(source: str, *, as_svg: bool, output: Path | None) -> None:
         raise click.UsageError(f"cannot write {output}: {error.strerror}") from None
 
 
-def definitions(source: str) -> list[WorkflowFile]:
+def _standing(session: Session, name: str) -> tuple[NetDefinition, Counter[str]]:
+    """Return the net of an instance, and how many tokens lie where."""
+
+    async def body(client: Client) -> tuple[NetDefinition, Counter[str]]:
+        run: WorkflowRun = await client.request(session.tenant, GetWorkflowRun(instance_id=name))
+        known = GetWorkflow(id=run.workflow_id, version=run.version)
+        defined: WorkflowDefinition = await client.request(session.tenant, known)
+        return defined.net, lying(run)
+
+    return session.run(body)
+
+
+def lying(run: WorkflowRun) -> Counter[str]:
+    """Return how many tokens of an instance lie where; one that an action holds, at its source."""
+    held = [one.token for one in run.firings if one.token is not None and one.place is None]
+    return Counter(token.place for token in [*run.tokens, *held])
+
+
+def definitions(source: str) -> list[ApplyWorkflow]:
     """Return the workflows in a file; what is wrong with it ends the command."""
-    found: list[WorkflowFile] = []
+    found: list[ApplyWorkflow] = []
     for fields in requests_of(source):
         try:
-            found.append(convert(WorkflowFile, fields))
+            found.append(convert(ApplyWorkflow, fields))
         except ProblemError as error:
             leave(files.named(error, source))
     return found

@@ -18,7 +18,6 @@ from actors.workflow.core.cron_trigger import CRONS
 from actors.workflow.core.entity import INSTANCE
 from actors.workflow.core.messages import INSTANCE_ENTITY
 from bus.actor import Actor, Here, Own
-from bus.client.beginning import BEGIN
 from bus.jetstream.reading import StreamReader
 from schemas.lifecycle import EXECUTION_ENTITY
 
@@ -51,7 +50,7 @@ ACTOR = Actor(
     stores=[NETS],
     projections=[INSTANCES],
     services=[Workflows, WorkflowRuns],
-    jobs=[HTTP_REQUEST, BEGIN],
+    jobs=[HTTP_REQUEST],
     asks=[EXECUTION_ENTITY],
     opened=opened,
 )

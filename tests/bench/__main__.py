@@ -28,6 +28,7 @@ from tests.bench import (
     streaming_clients,
     streaming_memory,
     workflow,
+    workflow_proof,
 )
 from tests.bench.rows import HEAD, line
 
@@ -48,6 +49,7 @@ BENCHES = {
         open_items,
         bodies,
         workflow,
+        workflow_proof,
     )
 }
 BY_NAME = {

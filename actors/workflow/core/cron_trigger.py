@@ -56,7 +56,7 @@ class ArmedCron(Value):
     next: datetime
 
 
-class Beginning(Value):
+class CronBeginning(Value):
     """An instance that is to begin, for a time of a trigger."""
 
     trigger: str
@@ -74,7 +74,7 @@ class ArmedCrons(Value, omit_defaults=True):
     version: int = 0
     by: KeptPrincipal = NOT_ARMED
     crons: dict[str, ArmedCron] = {}
-    begins: dict[str, Beginning] = {}
+    begins: dict[str, CronBeginning] = {}
 
 
 # Events
@@ -190,7 +190,7 @@ def _following(trigger: CronTrigger, moment: datetime) -> datetime | None:
         return None
 
 
-def _rules(command: Any, known: Beginning | None) -> Rules:
+def _rules(command: Any, known: CronBeginning | None) -> Rules:
     deadline = None if known is None else known.at + PATIENCE
     return Rules(most=MOST_ATTEMPTS, deadline=deadline, seed=str(command.work))
 
@@ -224,7 +224,7 @@ def evolve(state: ArmedCrons | None, event: CronEvent) -> ArmedCrons:
             return replace(state, version=event.version, by=event.by, crons=crons)
         case CronCame():
             cron = state.crons[event.trigger].trigger
-            begin = Beginning(trigger=cron.id, at=event.at, by=state.by, data=cron.data)
+            begin = CronBeginning(trigger=cron.id, at=event.at, by=state.by, data=cron.data)
             return _with(state, work_of(cron.id, event.at), begin)
         case CronNext():
             return _moved(state, event)
@@ -238,7 +238,7 @@ def evolve(state: ArmedCrons | None, event: CronEvent) -> ArmedCrons:
             return _with(state, event.work, replace(begin, attempts=after))
 
 
-def _with(state: ArmedCrons, work: str, begin: Beginning) -> ArmedCrons:
+def _with(state: ArmedCrons, work: str, begin: CronBeginning) -> ArmedCrons:
     return msgspec.structs.replace(state, begins={**state.begins, work: begin})
 
 
@@ -264,7 +264,7 @@ def effects(state: ArmedCrons) -> list[WorkItem[BeginWork]]:
 
 
 def _item(
-    state: ArmedCrons, work: str, begin: Beginning, attempt: int, at: datetime
+    state: ArmedCrons, work: str, begin: CronBeginning, attempt: int, at: datetime
 ) -> WorkItem[BeginWork]:
     reply_to = ReplyTo(entity=TRIGGER_ENTITY, tenant=state.tenant, key=state.workflow_id)
     return WorkItem(
@@ -284,7 +284,7 @@ def _item(
     )
 
 
-def _request(state: ArmedCrons, begin: Beginning) -> dict[str, Any]:
+def _request(state: ArmedCrons, begin: CronBeginning) -> dict[str, Any]:
     token = token_of(begin.data)
     labels = {"trigger": begin.trigger, "trigger_time": begin.at.isoformat()}
     return {"workflow_id": state.workflow_id, "labels": labels, **token}

@@ -4,7 +4,7 @@ It is enabled if it finds what its ``from_places`` must give (one token, one of 
 guard holds for each token taken, and there is room for what it puts.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, cast
 
@@ -19,6 +19,7 @@ from schemas.nets import (
     ToolAction,
     WorkflowAction,
 )
+from schemas.problems import Problem
 
 PAID = AgentTransitionConfig | ToolAction | HttpAction | WorkflowAction
 NO_GROUP = ""
@@ -35,7 +36,7 @@ class Binding(NamedTuple):
     is_short: bool = False
 
 
-class Members(NamedTuple):
+class GroupMembers(NamedTuple):
     """Of one group: who has come to a join, and who may still come."""
 
     here: list[Lying]
@@ -83,8 +84,7 @@ def has_room(
     """Say whether there is room for what a transition puts, in its places and the instance."""
     each = _forked(transition, taken)
     grows = each * len(transition.targets) - len(taken)
-    held = sum(firing.kind == "action" for firing in scratch.firings.values())
-    if grows > 0 and len(scratch.tokens) + held + grows > net.definition.most_tokens:
+    if grows > 0 and population(net, scratch) + grows > net.definition.most_tokens:
         scratch.cramped = True
         return False
     if not net.is_bounded:
@@ -107,13 +107,45 @@ def _fits(
     return lying - leaving + more <= capacity
 
 
+def population(net: CompiledNet, scratch: Scratch) -> int:
+    """Count the tokens there are, and those that running actions will put at the least."""
+    return len(scratch.tokens) + sum(map(len, _promises(net, scratch)))
+
+
+def _promises(net: CompiledNet, scratch: Scratch) -> Iterator[Sequence[str]]:
+    for firing in scratch.firings.values():
+        if firing.kind == "action":
+            found = net.by_id.get(firing.name)
+            yield (found.targets if found is not None else ()) or ("",)
+
+
+def overfull(
+    net: CompiledNet, scratch: Scratch, name: str, places: Sequence[str]
+) -> Problem | None:
+    """Return why there is no room for what a transition puts at the end of its action.
+
+    There is room for one token in each of its places, so only a fork may find none.
+    """
+    expected = net.by_id[name].targets
+    more = len(places) - len(expected)
+    if more <= 0:
+        return None
+    if population(net, scratch) + more > net.definition.most_tokens:
+        told = f"the instance would have more than {net.definition.most_tokens} tokens"
+        return Problem(code="validation", message=told)
+    full = [
+        place
+        for place in dict.fromkeys(places)
+        if not _fits(net, scratch, place, places.count(place) - expected.count(place), ())
+    ]
+    if full:
+        return Problem(code="validation", message=f"{full[0]} has no room for so many tokens")
+    return None
+
+
 def promised(net: CompiledNet, scratch: Scratch, place: str) -> int:
     """Count the tokens that running actions will put into a place."""
-    return sum(
-        net.by_id[firing.name].targets.count(place)
-        for firing in scratch.firings.values()
-        if firing.kind == "action" and firing.name in net.by_id
-    )
+    return sum(each.count(place) for each in _promises(net, scratch))
 
 
 def _forked(transition: CompiledTransition, taken: Sequence[Lying]) -> int:
@@ -244,11 +276,11 @@ def joined(
 
 def members_of(
     net: CompiledNet, scratch: Scratch, transition: CompiledTransition, group: str
-) -> Members:
+) -> GroupMembers:
     """Return all of a group that has not ended: at the join, lying elsewhere, held by firings."""
     here = arrivals(scratch, transition).get(group, [])
     if group == NO_GROUP:
-        return Members(here, [], [], 0)
+        return GroupMembers(here, [], [], 0)
     names = {token.id for token in here}
     elsewhere = [
         token.id
@@ -260,7 +292,7 @@ def members_of(
         for firing in scratch.firings.values()
         if firing.token is not None and _is_of(firing.token, group)
     ]
-    return Members(here, elsewhere, firings, here[0].group[-1].size if here else 0)
+    return GroupMembers(here, elsewhere, firings, here[0].group[-1].size if here else 0)
 
 
 def _is_of(token: Lying, group: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from actors.workflow.core import timing
 from actors.workflow.core.compiling import CompiledNet
-from actors.workflow.core.enabling import binding, overdue
+from actors.workflow.core.enabling import binding, overdue, population, promised
 from actors.workflow.core.explaining import not_enabled
 from actors.workflow.core.hosting import host
 from actors.workflow.core.rules import Guard
@@ -296,11 +296,10 @@ class Run(Running):
             return Problem(code="not_found", message=told, field="place")
         if self._is_over:
             return _OVER
-        lying = len(self.scratch.places.get(place, ()))
+        lying = len(self.scratch.places.get(place, ())) + promised(self.net, self.scratch, place)
         if found.capacity is not None and lying >= found.capacity:
             return Problem(code="conflict", message=f"{place} is full", field="place")
-        held = sum(firing.kind == "action" for firing in self.scratch.firings.values())
-        if len(self.scratch.tokens) + held >= self.net.definition.most_tokens:
+        if population(self.net, self.scratch) >= self.net.definition.most_tokens:
             told = f"the instance has {self.net.definition.most_tokens} tokens already"
             return Problem(code="conflict", message=told)
         return None

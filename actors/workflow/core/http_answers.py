@@ -28,14 +28,14 @@ _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """The same request may succeed later."""
 
 
-class HttpRefusal(NamedTuple):
+class AnswerRefusal(NamedTuple):
     """Why an answer is a failure; ``sent`` is False where the server says that it did nothing."""
 
     problem: Problem
     sent: bool
 
 
-def refusal_of(status: int, expect: list[int], retry_after: str) -> HttpRefusal | None:
+def refusal_of(status: int, expect: list[int], retry_after: str) -> AnswerRefusal | None:
     """Return why a status is a failure; None if it is none.
 
     ``retry_after`` is the header of that name: only its form in seconds is looked at.
@@ -54,7 +54,7 @@ def refusal_of(status: int, expect: list[int], retry_after: str) -> HttpRefusal 
         retry_after=wait if status in _PASSING else None,
         details={"status": status},
     )
-    return HttpRefusal(problem, sent=not is_held_off)
+    return AnswerRefusal(problem, sent=not is_held_off)
 
 
 def is_redirect(status: int, method: str, expect: list[int]) -> bool:

@@ -11,7 +11,7 @@ import msgspec
 
 from actors.workflow.core import failures
 from actors.workflow.core.compiling import CompiledAction, CompiledNet, CompiledTransition
-from actors.workflow.core.enabling import Binding, binding
+from actors.workflow.core.enabling import Binding, binding, overfull
 from actors.workflow.core.mapping import answered
 from actors.workflow.core.scratch import Lying, Scratch, changed
 from actors.workflow.core.spreading import Spread, merged, oversized, spread, transformed
@@ -198,9 +198,16 @@ class Running:
         """Put what a transition puts at the end of its action, also where that has failed."""
         transition = self.net.by_id[firing.name]
         at = self.scratch.at
+        first_id = self.scratch.next_id
         puts = spread(transition, token, change, at, self.new_id)
         if isinstance(puts, Problem):
             return puts
+        places = [each.place for each in puts.puts if each.place is not None]
+        full = overfull(self.net, self.scratch, firing.name, places)
+        if full is not None:
+            # Steps that are not made number nothing.
+            self.scratch.next_id = first_id
+            return full
         if failed is not None:
             self.note(
                 ActionFailed(

@@ -15,13 +15,18 @@ from schemas.nets import Action, PlaceAgentConfig, TimerAction
 
 
 def overtake(run: Running, most: int) -> None:
-    """Let all happen whose moment has come, but agents of places and joins, up to so many steps."""
+    """Let all happen whose moment has come, but agents of places and joins, up to so many steps.
+
+    While the net is failing only what undoes goes on.
+    """
     for firing in list(run.scratch.firings.values()):
         if len(run.steps) >= most or run.scratch.problem is not None:
             return
-        if firing.id in run.scratch.firings:
+        if firing.id in run.scratch.firings and (
+            run.scratch.failing is None or firing.kind == "undo"
+        ):
             _overtake_firing(run, firing)
-    if run.scratch.failing is not None:
+    if run.scratch.failing or run.scratch.problem:
         return
     for place in run.net.timed:
         for token in list(run.scratch.places.get(place, {}).values()):

@@ -1,12 +1,14 @@
 """Workflows in files are proved and drawn without a fleet."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import msgspec
 from click.testing import CliRunner, Result
 
-from actors.cli.workflows import check, graph
+from actors.cli.workflows import check, graph, lying
+from schemas.workflow_runs import RunFiring, RunToken, WorkflowRun
 from schemas.workflows import NetProof
 from tests.unit.workflow.nets import SOUND
 
@@ -93,3 +95,47 @@ def test_a_net_is_drawn_as_svg_with_every_node_and_edge(tmp_path: Path):
     assert {"draft", "review", "approved", "rejected", "submit", "approve", "reject"} <= names
     assert len(list(root.iter(f"{SVG}rect"))) == 7
     assert len([one for one in root.iter(f"{SVG}path") if "edge" in one.get("class", "")]) == 6
+
+
+def test_a_picture_is_of_a_file_or_of_an_instance(tmp_path: Path):
+    for words in ((), (_file(tmp_path), "--run", "one")):
+        result = _run(graph, *words)
+
+        assert result.exit_code == 2
+        assert "give a FILE, or --run" in result.output
+
+
+def test_tokens_of_an_instance_lie_in_their_places_or_where_an_action_took_them():
+    now = datetime(2026, 12, 1, tzinfo=UTC)
+
+    def token(name: str, place: str) -> RunToken:
+        return RunToken(id=name, place=place, data={}, metadata={}, since=now)
+
+    def firing(name: str, place: str | None, held: RunToken) -> RunFiring:
+        return RunFiring(
+            id=name,
+            kind="action",
+            action="agent",
+            phase="running",
+            since=now,
+            place=place,
+            token=held,
+        )
+
+    run = WorkflowRun(
+        instance_id="one",
+        workflow_id="flow",
+        version=1,
+        status="RUNNING",
+        revision=1,
+        digest="",
+        stream="",
+        created_at=now,
+        tokens=[token("1", "draft"), token("2", "review")],
+        firings=[
+            firing("3", None, token("4", "draft")),
+            firing("5", "review", token("2", "review")),
+        ],
+    )
+
+    assert lying(run) == {"draft": 2, "review": 1}

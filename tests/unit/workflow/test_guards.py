@@ -131,7 +131,7 @@ RULES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(RULES, st.dictionaries(st.text(max_size=2), JSON), st.dictionaries(st.just("y"), JSON))
 def test_no_value_makes_a_rule_raise_and_its_verdict_agrees(rule: Any, data: Any, metadata: Any):
     _holds(rule, data, metadata)
@@ -146,6 +146,7 @@ def test_values_that_are_nested_without_end_are_equal_to_nothing():
     assert not _holds(rule, {"x": [deep]})
 
 
+@settings(max_examples=60, deadline=None)
 @given(JSON, st.lists(st.sampled_from(["x", "y", "0", "1"]), min_size=1, max_size=4), JSON)
 def test_what_is_written_is_read_and_nothing_else_is_changed(value: Any, steps: Any, new: Any):
     before = repr(value)
@@ -296,7 +297,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(PIECES, min_size=1, max_size=14).map("".join), JSON, JSON)
 def test_no_expression_and_no_value_raises(source: str, x: Any, event: Any):
     condition = Condition(source)

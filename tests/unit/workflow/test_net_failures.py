@@ -327,3 +327,29 @@ def test_what_runs_must_be_part_of_the_other_definition():
 
     assert refused is not None
     assert "t" in refused.message
+
+
+@pytest.mark.parametrize(
+    ("place", "more", "told"),
+    [
+        ({"id": "b"}, {"most_tokens": 3}, "more than 3 tokens"),
+        ({"id": "b", "capacity": 2}, {}, "b has no room"),
+        ({"id": "b"}, {}, None),
+    ],
+)
+def test_a_fork_of_what_an_action_has_answered_needs_room_for_all(
+    place: Any, more: Any, told: str | None
+):
+    action = {**TOOL, "output_mapping": {"items": "found"}}
+    fork = {"over": "items", "most": 9}
+    compiled = net(
+        ["*a", place], {"id": "t", "arc": "a > b", "action": action, "fork": fork}, **more
+    )
+    instance = Instance(compiled, {})
+    instance.do("finish", instance.firing.id, {"found": [1, 2, 3, 4]})
+
+    if told is None:
+        assert instance.places == {"b": 4}
+    else:
+        assert instance.marking.problem is not None
+        assert told in instance.marking.problem.message

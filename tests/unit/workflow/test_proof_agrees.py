@@ -16,6 +16,7 @@ from actors.workflow.core.proof.exploring import Explored, explore
 from actors.workflow.core.proof.findings import NetFindings
 from actors.workflow.core.proof.guarding import Guard, verdicts
 from actors.workflow.core.proof.moving import Moves
+from actors.workflow.core.proof.outcomes import check_markings
 from actors.workflow.core.proof.structure import check_structure
 from actors.workflow.core.rules import guard as engine_guard
 from actors.workflow.core.scratch import apply
@@ -292,6 +293,10 @@ def test_every_run_of_the_engine_is_one_that_the_proof_has_seen(
 def test_looking_at_a_few_moves_finds_what_looking_at_all_does(net: NetDefinition):
     abstract = _abstracted(net)
     few, every = _searched(abstract, full=False), _searched(abstract, full=True)
+    found = NetFindings()
+    check_markings(net, few, found)
+    # What others do beside a token that goes round for ever need not be seen: the net is refused.
+    assume("livelock" not in {one.code for one in found.all()})
 
     assert _ends(few) == _ends(every)
     assert few.entered == every.entered

@@ -384,3 +384,27 @@ def test_a_token_that_a_trigger_puts_is_not_waited_for_in_vain():
 
     assert ("deadlock", "net.places.0") in named(net.build())
     assert check(net.trigger(put).build()).sound
+
+
+def test_counters_that_nothing_depends_on_any_more_are_forgotten():
+    net = _ends().place("second")
+    net.transition("first", "begin", "begin", most=50, when=["data.x == 1"], priority=1)
+    net.transition("on", "begin", "second")
+    net.transition("again", "second", "second", most=50, when=["data.x == 1"], priority=1)
+    proof = check(net.transition("out", "second", "end").build())
+
+    assert proof.sound
+    assert proof.markings == 51 + 51 + 1
+
+
+def test_a_place_for_errors_is_reached_by_a_failure_alone():
+    route = ErrorPolicy(then="route", to_place="wrong")
+    net = _ends().place("wrong", "error").transition("do", "begin", "end", action=agent())
+    routed = (
+        _ends()
+        .place("wrong", "error")
+        .transition("do", "begin", "end", action=agent(), on_error=route)
+    )
+
+    assert named(net.build()) == [("unreachable_place", "net.places.2")]
+    assert check(routed.build()).sound

@@ -64,6 +64,14 @@ def test_without_a_bound_or_a_price_there_is_no_worst_case():
     assert worst_case(NetProof(executions=0), {}).pico == 0
 
 
+def test_what_children_cost_is_part_of_the_worst_case():
+    proof = NetProof(executions=3, agents={"a": 1}, workflows={"child": 2})
+
+    assert worst_case(proof, {"a": 5}).pico is None
+    assert worst_case(proof, {"a": 5}, {"child": None}).pico is None
+    assert worst_case(proof, {"a": 5}, {"child": 100}).pico == 205
+
+
 def test_what_a_child_runs_counts_and_is_told_where_it_is_not_known():
     net = spoilt("transitions.0.action", {"type": "workflow", "workflow_id": "child"})
     child = NetProof(executions=7, tool_calls=2)

@@ -108,7 +108,8 @@ def abstracted(net: NetDefinition) -> Abstract:
         for trigger in net.triggers
         if isinstance(trigger, EventTrigger) and trigger.does == "put_token" and trigger.place
     )
-    live = _live(net, transitions, numbers, counted)
+    looks = [_looked_at(one, counted) for one in transitions]
+    live = _live(net, transitions, looks, numbers, counted)
     return Abstract(
         places=tuple(
             _place(
@@ -116,7 +117,7 @@ def abstracted(net: NetDefinition) -> Abstract:
                 number,
                 transitions,
                 numbers,
-                (live[number], tuple(_at(number, transitions, counted))),
+                (live[number], _at(number, transitions, looks, counted)),
                 is_open=number in roots,
             )
             for number, place in enumerate(net.places)
@@ -239,6 +240,7 @@ def takes_all(one: Transition) -> bool:
 def _live(
     net: NetDefinition,
     transitions: tuple[Transition, ...],
+    looks: list[set[str]],
     numbers: dict[str, int],
     counted: tuple[str, ...],
 ) -> list[tuple[bool, ...]]:
@@ -250,15 +252,14 @@ def _live(
     for one in transitions:
         for source in one.sources:
             follows[source].update(_targets(one))
-    looked_at = [_looked_at(one, counted) for one in transitions]
     found: list[tuple[bool, ...]] = []
     for number in range(len(net.places)):
         reached = _closure(number, follows)
         names = {
             name
-            for one, looks in zip(transitions, looked_at, strict=True)
+            for one, some in zip(transitions, looks, strict=True)
             if not reached.isdisjoint(one.sources)
-            for name in looks
+            for name in some
         }
         for place in (net.places[n] for n in reached):
             names |= counters_of(Guard(one.trigger_conditions) for one in place.agents).keys()
@@ -266,11 +267,15 @@ def _live(
     return found
 
 
-def _at(place: int, transitions: tuple[Transition, ...], counted: tuple[str, ...]) -> list[int]:
+def _at(
+    place: int,
+    transitions: tuple[Transition, ...],
+    looks: list[set[str]],
+    counted: tuple[str, ...],
+) -> tuple[int, ...]:
     """Return which counters decide on what may happen to a token in a place."""
-    out = [one for one in transitions if place in one.sources]
-    names = {name for one in out for name in _looked_at(one, counted)}
-    return sorted(map(counted.index, names))
+    out = [some for one, some in zip(transitions, looks, strict=True) if place in one.sources]
+    return tuple(sorted({counted.index(name) for some in out for name in some}))
 
 
 def _looked_at(one: Transition, counted: tuple[str, ...]) -> set[str]:

@@ -209,7 +209,9 @@ class Moves:
         one, raised = self._net.transitions[number], self._raised(number, token)
         for outcome in _outcomes(one):
             put = self._put(state, outcome, raised)
-            if outcome.must_fit and not self._has_room(state, gone, put):
+            # How many tokens an action's list is forked into is not known when it begins.
+            fits = put[:1] if outcome.size > 0 and one.action is not None else put
+            if outcome.must_fit and not self._has_room(state, gone, fits):
                 continue
             entered = tuple(dict.fromkeys(outcome.places))
             weight = self._weight(one, [each.place for each in put])
@@ -282,7 +284,7 @@ def _outcomes(one: Transition) -> Iterator[FiringEnd]:
         if size:
             yield FiringEnd(f" of {size}", one.targets, size)
         elif one.empty_to >= 0:
-            yield FiringEnd(" of none", (one.empty_to,))
+            yield FiringEnd(" of none", (one.empty_to,), must_fit=False)
     if not one.sizes:
         is_group = one.definition.as_group and len(one.targets) > 1
         yield FiringEnd("", one.targets, len(one.targets) if is_group else -1)

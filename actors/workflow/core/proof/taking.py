@@ -55,32 +55,27 @@ def _each(offered: Sequence[Sequence[Token]], is_open: Sequence[bool]) -> Iterat
         if count == MOST_CHOICES:
             return
         tokens = tuple(token for token in some if token is not None)
-        for groups in merged([token.groups for token in tokens]):
+        groups = merged([token.groups for token in tokens]) if tokens else None
+        if groups is not None:
             yield Taking(tokens, tokens, groups)
 
 
-def merged(each: Sequence[tuple[Group, ...]]) -> list[tuple[Group, ...]]:
-    """Return which groups a token may have that tokens of these become; none if it cannot.
+def merged(each: Sequence[tuple[Group, ...]]) -> tuple[Group, ...] | None:
+    """Return the groups of the token that tokens of these become; None if it cannot be.
 
-    Those of the one that is in most of them, if all others are in these or some of these; one
-    fewer where they are several of one group. Tokens that are alike may be either.
+    As the engine has it (``enabling.merged_group``). Which element of a fork a token is of is not
+    kept here: two of one fork are taken to be copies of the same.
     """
-    if not each:
-        return []
     longest = max(each, key=len)
-    found: list[tuple[Group, ...]] = []
     if all(longest[: len(groups)] == groups for groups in each):
-        found.append(longest)
-        same = sum(groups == longest for groups in each)
-        if not longest or longest[-1].which >= 0 or same < len(each) or same == 1:
-            return found
-    outer = longest[:-1]
-    if longest and all(
-        groups[:-1] == outer and groups[-1:] and groups[-1].number == longest[-1].number
-        for groups in each
-    ):
-        found.append(outer)
-    return found
+        return longest
+    return longest[:-1] if all(_is_sibling(groups, longest) for groups in each) else None
+
+
+def _is_sibling(one: tuple[Group, ...], other: tuple[Group, ...]) -> bool:
+    if len(one) != len(other) or one[:-1] != other[:-1]:
+        return False
+    return one[-1].which >= 0 and one[-1].number == other[-1].number
 
 
 def _joined(join: Join, state: NetState, tokens: Sequence[Token]) -> Iterator[Taking]:
