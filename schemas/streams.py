@@ -93,6 +93,7 @@ class ToolProgressed(StreamMessage, tag="tool_progress"):
 
     It stands in the segment in which the model has asked for the tool, from ``first_progress`` on.
     Calls run side by side, so readers take it as it comes: it has no place in the cursors' order.
+    ``child`` is the execution that the call runs, where it has begun one: its stream tells more.
     """
 
     call_id: str
@@ -101,12 +102,15 @@ class ToolProgressed(StreamMessage, tag="tool_progress"):
     total: float | None = None
     message: Annotated[str, msgspec.Meta(max_length=1000)] = ""
     level: LogLevel | None = None
+    child: ExecutionId | None = None
 
 
 class ToolReturned(StreamMessage, tag="tool_result"):
     """A tool's result, or why there is none, as the model is told; the beginning of a long one.
 
     ``outcome`` is that of the record. The owner of the execution says so in a segment of its own.
+    ``child`` is the execution that the call has run, if any, and ``cost`` what that has cost, in
+    pico-dollars.
     """
 
     call_id: str
@@ -115,6 +119,8 @@ class ToolReturned(StreamMessage, tag="tool_result"):
     is_error: bool = False
     content: str = ""
     truncated: bool = False
+    child: ExecutionId | None = None
+    cost: int | None = None
 
 
 class ApprovalRequested(StreamMessage, tag="approval_requested"):

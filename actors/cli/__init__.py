@@ -1,7 +1,8 @@
 """The command line: starts a fleet, and speaks to one as any other client of the bus does.
 
 ``session``     where the bus is, for whom to speak, how errors are said
-``fleet``       ``up`` and ``doctor``
+``fleet``       ``up``
+``doctor``      whether all is well
 ``entry``       where the command begins, before anything is imported
 ``commands``    the root: what is written by hand, and what the catalogue gives
 ``requests``    each request of the contract as a command

@@ -36,6 +36,7 @@ from tests.simulation.roles import (
     SiteRuntime,
     WatchedOwners,
     WatchedTerms,
+    begin_parts,
     owner_parts,
     worker_parts,
 )
@@ -51,7 +52,13 @@ class World:
     """Three owners, two workers, a place from which users ask, and all their trouble."""
 
     def __init__(
-        self, timing: Timing, chance: Chance, trace: Trace, entities: Sequence[AnyEntity]
+        self,
+        timing: Timing,
+        chance: Chance,
+        trace: Trace,
+        entities: Sequence[AnyEntity],
+        *,
+        begins: bool = False,
     ) -> None:
         self.timing = timing
         self.chance = chance
@@ -64,6 +71,7 @@ class World:
         self.judge = Judge(entities, self.bus.blobs.kept)
         self.entities = self.judge.entities
         names = {entity.name for entity in entities}
+        self._begins = begins
         self._pays = {"execution", ledger.ENTITY} <= names
         store.judge = states.judge = self.judge
         self.judge.books = self._books
@@ -190,6 +198,7 @@ class World:
             site.hosts, parts = owner_parts(site, bus, self.entities, self.timing, terms)
         else:
             parts = worker_parts(site, bus, self.timing, self.judge, pays=self._pays)
+            parts += begin_parts(site, bus, self.timing, self.judge) if self._begins else []
         runtime = SiteRuntime(parts, self.timing)
         site.leave = runtime.stop
         try:

@@ -21,7 +21,7 @@ from schemas.tool_servers import (
     Strategy,
     ToolServer,
 )
-from schemas.tools import ServerTool, ToolHints
+from schemas.tools import AGENTS_SERVER, ServerTool, ToolHints
 from schemas.versioned import changed
 
 OPERATOR = ""
@@ -60,6 +60,9 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True):
         return self.owner == OPERATOR
 
 
+_BUILT_IN = "is the name of the built-in server that runs agents"
+
+
 def spec_of(definition: ToolServer, tenant: str) -> ServerSpec:
     """Return the server that a tenant has defined."""
     server = definition.server
@@ -74,6 +77,8 @@ def spec_of(definition: ToolServer, tenant: str) -> ServerSpec:
 
 def operators_spec(name: str, server: OperatorServer) -> ServerSpec | str:
     """Return a server of the operator's file, or what is wrong with it."""
+    if name == AGENTS_SERVER:
+        return f"{name}: {_BUILT_IN}"
     urls = [*([server.url] if server.url else []), *server.urls]
     if bool(urls) == bool(server.command):
         return f"{name}: needs either a url or a command"
@@ -107,6 +112,8 @@ def operators_spec(name: str, server: OperatorServer) -> ServerSpec | str:
 
 def create(wanted: ApplyServer, now: datetime, *, version: int) -> ToolServer | Problem:
     """Build a new definition."""
+    if wanted.id == AGENTS_SERVER:
+        return _wrong("id", _BUILT_IN)
     return _fault(wanted.server) or ToolServer(
         id=wanted.id,
         version=version,
