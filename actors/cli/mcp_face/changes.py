@@ -26,7 +26,7 @@ _EVENTS: dict[ListedKind, type[ToolsListChanged | ResourcesListChanged | Prompts
 _LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 
 
-class Changes:
+class ListChanges:
     """Tells those that listen. ``in_session``: there is one client, behind standard streams.
 
     Over HTTP each request stands by itself, so a client of the older revisions is told nothing, and

@@ -5,14 +5,14 @@ from contextlib import AsyncExitStack
 
 from actors.cli.mcp_face import serving
 from actors.cli.mcp_face.agents import AgentTools
-from actors.cli.mcp_face.changes import Changes
+from actors.cli.mcp_face.changes import ListChanges
 from actors.cli.mcp_face.running import Executions
 from actors.cli.mcp_face.server import FaceLimits, Source, server_of
-from actors.cli.mcp_face.tools import ServerLibrary, ServerTools
+from actors.cli.mcp_face.tools import PooledTools, ServerLibrary
 from bus.client import Client
 from bus.codec import decode
 from bus.ports import Delivery
-from bus.subjects import fill
+from bus.subjects import filter_for
 from schemas.events import AgentChangedEvent
 from schemas.tool_servers import ToolsChangedEvent
 
@@ -37,9 +37,9 @@ class Offering:
         Raises as ``serving.serve_http``.
         """
         executions = Executions(self._client, self._tenant)
-        changes = Changes(in_session=port is None)
+        changes = ListChanges(in_session=port is None)
         sources: list[Source] = [AgentTools(executions)]
-        of_servers = ServerTools(executions, limits[0]) if tools else None
+        of_servers = PooledTools(executions, limits[0]) if tools else None
         library = ServerLibrary(executions, of_servers) if of_servers is not None else None
         if of_servers is not None:
             sources.append(of_servers)
@@ -54,11 +54,11 @@ class Offering:
 
         server = server_of(sources, library, limits=FaceLimits(*limits), changes=changes)
         async with AsyncExitStack() as stack:
-            for event, key, told in (
-                (ToolsChangedEvent, "server", other_lists),
-                (AgentChangedEvent, "agent_id", other_agents),
+            for event, told in (
+                (ToolsChangedEvent, other_lists),
+                (AgentChangedEvent, other_agents),
             ):
-                subject = fill(event.SUBJECT or "", tenant=self._tenant, **{key: "*"})
+                subject = filter_for(event.SUBJECT or "", tenant=self._tenant)
                 subscription = self._client.transport.subscription(subject, told)
                 await stack.enter_async_context(subscription)
             if port is None:

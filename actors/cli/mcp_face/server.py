@@ -18,7 +18,7 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 
 from actors.cli.mcp_face import offers
-from actors.cli.mcp_face.changes import Changes
+from actors.cli.mcp_face.changes import ListChanges
 from actors.cli.mcp_face.progress import Notice
 from actors.cli.mcp_face.running import Tell
 from actors.cli.mcp_face.shelves import Library, Shelves, refusal
@@ -79,13 +79,13 @@ def server_of(
     library: Library | None = None,
     *,
     limits: FaceLimits = FaceLimits(),  # noqa: B008  immutable
-    changes: Changes | None = None,
+    changes: ListChanges | None = None,
 ) -> Server[Any]:
     """Return a server of the protocol that offers what the sources and the library do.
 
     With ``changes`` clients that listen are told that tools have changed.
     """
-    face = _Face(sources, limits, changes or Changes())
+    face = _Face(sources, limits, changes or ListChanges())
     server = Server[Any](
         "callboard",
         version=version("callboard"),
@@ -107,7 +107,7 @@ def server_of(
 
 
 class _Face:
-    def __init__(self, sources: Sequence[Source], limits: FaceLimits, changes: Changes) -> None:
+    def __init__(self, sources: Sequence[Source], limits: FaceLimits, changes: ListChanges) -> None:
         self._sources = sources
         self._call_seconds = limits.call_seconds
         self._free = limits.calls_at_once

@@ -37,7 +37,7 @@ _SILENT = _ABSENT | {"provider_error", "provider_overloaded", "unavailable", "ti
 """Problems of one server, which leave the lists of the others alone."""
 
 
-class ServerTools:
+class PooledTools:
     """Offers the tools of each server that the tenant may use; a page is those of one server."""
 
     def __init__(self, executions: Executions, seconds: float) -> None:
@@ -113,7 +113,7 @@ class ServerTools:
 class ServerLibrary:
     """Passes on resources and prompts of all servers. A server that is away has none."""
 
-    def __init__(self, executions: Executions, tools: ServerTools) -> None:
+    def __init__(self, executions: Executions, tools: PooledTools) -> None:
         self._executions = executions
         self._tools = tools
 

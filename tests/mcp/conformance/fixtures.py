@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import mcp_types as types
 
-from actors.cli.mcp_face.changes import Changes
+from actors.cli.mcp_face.changes import ListChanges
 from actors.cli.mcp_face.offers import failure
 from actors.cli.mcp_face.progress import Notice
 from actors.cli.mcp_face.running import Tell
@@ -63,7 +63,7 @@ ARGUMENTS = {
 }
 
 
-CHANGES = Changes()
+CHANGES = ListChanges()
 TRIGGERS: Mapping[str, ListedKind] = {
     "test_trigger_tool_change": "tools",
     "test_trigger_prompt_change": "prompts",

@@ -11,11 +11,11 @@ from mcp.client import Client
 from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 
 from actors.cli.mcp_face import contents
-from actors.cli.mcp_face.changes import Changes
+from actors.cli.mcp_face.changes import ListChanges
 from actors.cli.mcp_face.progress import Notice, Progress
 from actors.cli.mcp_face.running import Executions, Tell
 from actors.cli.mcp_face.server import server_of
-from actors.cli.mcp_face.tools import ServerLibrary, ServerTools
+from actors.cli.mcp_face.tools import PooledTools, ServerLibrary
 from bus.errors import problem
 from schemas.executions import CallTool, GetExecution
 from schemas.streams import Cancelled, Completed, Terminal, ToolProgressed
@@ -125,8 +125,8 @@ def _matching(pattern: str) -> list[ServerTool]:
     return [each for each in TOOLS if each.server == server and tool in {"", each.tool}]
 
 
-def _face(pool: Pool, changes: Changes | None = None) -> Any:
-    tools = ServerTools(pool, 60)
+def _face(pool: Pool, changes: ListChanges | None = None) -> Any:
+    tools = PooledTools(pool, 60)
     return server_of([tools], ServerLibrary(pool, tools), changes=changes)
 
 
@@ -197,7 +197,7 @@ async def test_structured_results_failures_and_what_is_too_large():
 async def test_logs_of_a_server_are_told_from_the_level_that_was_set():
     pool, told = Pool(), list[Any]()
     pool.notices = [Notice(1, "small", "debug"), Notice(2, "bad", "error")]
-    changes = Changes(in_session=True)
+    changes = ListChanges(in_session=True)
 
     async def hear(params: types.LoggingMessageNotificationParams) -> None:
         told.append((params.level, params.data))
@@ -274,7 +274,7 @@ async def test_arguments_are_completed_by_the_server_that_has_them():
 
 
 async def test_who_listens_is_told_of_the_list_that_changed():
-    changes = Changes()
+    changes = ListChanges()
     async with (
         Client(_face(Pool(), changes), mode="2026-07-28") as client,
         client.listen(tools_list_changed=True) as events,
