@@ -25,6 +25,7 @@ OURS = {
     "bus/projection/file.py": "events of journals",
     "bus/streams/api.py": "answers of nats-server",
     "schemas/bills.py": "answers of owners",
+    "schemas/callbacks.py": "answers of owners",
     "schemas/pricing/book.py": "books, whose rows are decoded one by one",
     "schemas/pricing/lazy_book.py": "rows of such a book",
 }
