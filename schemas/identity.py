@@ -73,6 +73,44 @@ NOBODY = Principal(tenant="")
 """Who is allowed nothing."""
 
 
+class KeptPrincipal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A principal as journals and records keep it: the same bytes wherever it is written.
+
+    The order of a set is not: it differs from process to process. Without ``actions`` it is one
+    that may do everything within its tenant.
+    """
+
+    tenant: str
+    actions: tuple[str, ...] | None = None
+    user: str | None = None
+    project: str | None = None
+    key: str | None = None
+
+    @classmethod
+    def of(cls, principal: Principal) -> "KeptPrincipal":
+        """Keep a principal."""
+        held = principal.actions
+        return cls(
+            tenant=principal.tenant,
+            actions=None if held == admin(principal.tenant).actions else tuple(sorted(held)),
+            user=principal.user,
+            project=principal.project,
+            key=principal.key,
+        )
+
+    @property
+    def principal(self) -> Principal:
+        """The principal that was kept."""
+        whole = admin(self.tenant).actions
+        return Principal(
+            tenant=self.tenant,
+            actions=whole if self.actions is None else frozenset(self.actions),
+            user=self.user,
+            project=self.project,
+            key=self.key,
+        )
+
+
 class Resource(NamedTuple):
     """What a request is about: the tenant it belongs to, and its kind, such as ``agents``."""
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from schemas.base import Internal, Message
-from schemas.identity import Principal
+from schemas.identity import KeptPrincipal
 from schemas.nets import CronTrigger
 from schemas.problems import Problem
 
@@ -23,7 +23,7 @@ class ArmCrons(Internal, tag="arm_crons"):
 
     version: int
     crons: list[CronTrigger]
-    by: Principal
+    by: KeptPrincipal
 
 
 class CronsAre(Internal, tag="crons_are"):

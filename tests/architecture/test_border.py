@@ -31,6 +31,7 @@ OURS = {
 
 FILES_OF_OURS = {
     "actors/pricing/adapters/shipped.py": "overlays of the package",
+    "actors/fleet/fork_server.py": "where the arguments of this process lie",
     "actors/mcp_pool/adapters/processes.py": "what the system tells of processes",
     "bus/kv/prices.py": "the book of the package",
     "bus/runtime/process.py": "what the system tells of this process",

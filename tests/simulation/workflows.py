@@ -57,7 +57,7 @@ from bus.work.worker import Job, Report
 from schemas.beginnings import BEGIN_QUEUE, BeginWork, HasBegun
 from schemas.callbacks import EndOutcome
 from schemas.http_actions import HTTP_QUEUE, HttpDone, HttpWork
-from schemas.identity import admin
+from schemas.identity import KeptPrincipal, admin
 from schemas.nets import CronTrigger, NetDefinition
 from schemas.problems import Problem
 from schemas.triggers import TRIGGER_ENTITY, ArmCrons
@@ -195,7 +195,6 @@ def _origin(name: str, workflow: str, reply_to: ReplyTo | None = None, depth: in
         instance_id=name,
         workflow_id=workflow,
         digest="d",
-        by=admin(TENANT),
         depth=depth,
         reply_to=reply_to,
     )
@@ -240,7 +239,7 @@ def acts(instances: Owners, crons: Owners) -> Mapping[str, Callable[..., Awaitab
     async def arm(who: str, key: str, version: int, every: Sequence[int]) -> None:
         del who
         triggers = [CronTrigger(id=f"c{n}", cron=f"*/{n} * * * *") for n in every]
-        body = ArmCrons(version=version, crons=triggers, by=admin(TENANT))
+        body = ArmCrons(version=version, crons=triggers, by=KeptPrincipal.of(admin(TENANT)))
         await crons.ask(command(f"arm.{version}", TENANT, key, body), timeout=PATIENCE)
 
     return {"starts": start, "signals": signal, "fires": fire, "calls": cancel, "arms": arm}

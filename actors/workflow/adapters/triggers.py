@@ -32,7 +32,7 @@ from bus.runtime.supervision import Part, PartKind
 from bus.streams.spec import EVENTS, RECORDS
 from bus.subjects import fill
 from bus.tasks import TaskPool
-from schemas.identity import admin
+from schemas.identity import KeptPrincipal, admin
 from schemas.problems import Problem
 from schemas.triggers import TRIGGER_ENTITY, ArmCrons
 from schemas.workflows import WorkflowDefinition
@@ -139,7 +139,7 @@ class Triggers:
 
     async def _is_armed(self, name: Name, due: DueCrons) -> bool:
         tenant, workflow_id = name
-        arm = ArmCrons(version=due.version, crons=due.crons, by=admin(tenant))
+        arm = ArmCrons(version=due.version, crons=due.crons, by=KeptPrincipal.of(admin(tenant)))
         envelope = command(f"arm.{due.version}", tenant, workflow_id, arm)
         try:
             await self._owners.ask(envelope, timeout=self._timing.answer_seconds)

@@ -20,7 +20,7 @@ from schemas.beginnings import BEGIN_QUEUE, BeginWork, HasBegun
 from schemas.callbacks import Ended, Noted
 from schemas.decision import Decision, Publish
 from schemas.entity import Entity
-from schemas.identity import NOBODY, Principal
+from schemas.identity import NOBODY, KeptPrincipal
 from schemas.nets import CronTrigger
 from schemas.problems import Problem
 from schemas.triggers import (
@@ -43,6 +43,9 @@ MOST_BEGINNINGS = 64
 """Beginnings that are open at a time; while there are as many, times are missed."""
 
 
+NOT_ARMED = KeptPrincipal.of(NOBODY)
+
+
 # State
 
 
@@ -58,7 +61,7 @@ class CronBeginning(Value):
 
     trigger: str
     at: datetime
-    by: Principal
+    by: KeptPrincipal
     data: dict[str, Any]
     attempts: Attempts = Attempts()
 
@@ -69,7 +72,7 @@ class ArmedCrons(Value, omit_defaults=True):
     tenant: str
     workflow_id: str
     version: int = 0
-    by: Principal = NOBODY
+    by: KeptPrincipal = NOT_ARMED
     crons: dict[str, ArmedCron] = {}
     begins: dict[str, CronBeginning] = {}
 
@@ -81,7 +84,7 @@ class CronsArmed(Internal, tag="crons_armed"):
     """The crons of a version are armed, and no others."""
 
     version: int
-    by: Principal
+    by: KeptPrincipal
     crons: list[ArmedCron]
 
 
@@ -276,7 +279,7 @@ def _item(
             name="workflows.start",
             id=instance_of(state.workflow_id, work),
             request=msgspec.Raw(msgspec.json.encode(_request(state, begin))),
-            by=begin.by,
+            by=begin.by.principal,
         ),
     )
 

@@ -94,7 +94,7 @@ def _made(state: WorkflowInstance, run: ActionRun, known: Attempt) -> Iterator[W
         name=name,
         id=run.of.key,
         request=msgspec.Raw(request),
-        by=origin.by or admin(origin.tenant),
+        by=origin.by.principal if origin.by is not None else admin(origin.tenant),
         depth=origin.depth + 1,
         scope=f"run/{origin.instance_id}",
     )

@@ -32,7 +32,7 @@ from schemas.callbacks import (
 )
 from schemas.executions import ExecutionStatus
 from schemas.http_actions import HttpDone
-from schemas.identity import Principal
+from schemas.identity import KeptPrincipal
 from schemas.problems import Problem
 from schemas.usage import Usage
 from schemas.work import Claim, Lost, ReplyTo, Stopped, WorkFailure
@@ -59,7 +59,7 @@ class RunOrigin(Internal):
     instance_id: str
     workflow_id: str
     digest: str
-    by: Principal | None = None
+    by: KeptPrincipal | None = None
     user: str | None = None
     labels: dict[str, str] = {}
     metadata: dict[str, str] = {}

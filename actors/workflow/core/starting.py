@@ -9,7 +9,7 @@ from actors.workflow.core.messages import BeginRun, RunOrigin
 from actors.workflow.core.state import WorkflowInstance
 from schemas.base import Request
 from schemas.beginnings import Beginner
-from schemas.identity import Principal, admin
+from schemas.identity import KeptPrincipal, Principal, admin
 from schemas.workflow_runs import StartWorkflow
 
 _MOST_TEXT = 256
@@ -36,7 +36,7 @@ def origin_of(
         instance_id=instance,
         workflow_id=wanted.workflow_id,
         digest=digest_of(msgspec.structs.replace(wanted, id=None)),
-        by=None if by == admin(by.tenant) else by,
+        by=None if by == admin(by.tenant) else KeptPrincipal.of(by),
         user=wanted.user,
         labels=wanted.labels,
         metadata=listed(wanted.metadata),
@@ -66,7 +66,7 @@ def forked(
         state.origin,
         instance_id=instance,
         digest=digest,
-        by=None if by == admin(by.tenant) else by,
+        by=None if by == admin(by.tenant) else KeptPrincipal.of(by),
         trace=trace,
         reply_to=None,
         forked_from=state.origin.instance_id,

@@ -1,5 +1,6 @@
 """Who may do what: nothing that is not held, and nothing in a tenant that is not one's own."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from schemas.identity import (
     EVERY_ACTION,
     NOBODY,
     TENANT_ACTIONS,
+    KeptPrincipal,
     Principal,
     Resource,
     admin,
@@ -38,3 +40,23 @@ def test_an_admin_may_do_everything_in_its_tenant_and_nobody_anything(action: st
     assert not may(NOBODY, action, Resource("acme", "agents"))
     assert not may(NOBODY, action, Resource("", "agents"))
     assert not may(Principal(tenant="acme"), action, Resource("acme", "agents"))
+
+
+@pytest.mark.parametrize("tenant", ["acme", PLATFORM])
+@given(held=st.sets(st.sampled_from(sorted(ACTIONS))))
+def test_a_principal_is_kept_as_the_same_bytes_and_comes_back(tenant: str, held: set[str]):
+    ann = Principal(tenant=tenant, actions=frozenset(held), user="ann", project="p", key="k")
+    other = sorted(held, reverse=True)
+    again = Principal(
+        tenant=tenant,
+        actions=frozenset(other),
+        user="ann",
+        project="p",
+        key="k",
+    )
+    kept = msgspec.json.encode(KeptPrincipal.of(ann))
+
+    assert kept == msgspec.json.encode(KeptPrincipal.of(again))
+    assert msgspec.json.decode(kept, type=KeptPrincipal).principal == ann
+    assert KeptPrincipal.of(admin(tenant)) == KeptPrincipal(tenant=tenant)
+    assert KeptPrincipal(tenant=tenant).principal == admin(tenant)

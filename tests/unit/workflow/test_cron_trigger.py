@@ -21,13 +21,14 @@ from actors.workflow.core.cron_trigger import (
 from schemas.beginnings import BeginWork, HasBegun
 from schemas.callbacks import Ended, Noted
 from schemas.decision import Publish
-from schemas.identity import admin
+from schemas.identity import KeptPrincipal, admin
 from schemas.nets import CronTrigger
 from schemas.problems import Problem
 from schemas.triggers import ArmCrons, CronsAre, CronTick, WorkflowTriggerFailedEvent
 from schemas.work import Lost, ReplyTo, WorkFailure, WorkItem
 
 START = datetime(2026, 12, 1, 12, 0, 30, tzinfo=UTC)
+ADMIN = KeptPrincipal.of(admin("acme"))
 MINUTE = timedelta(minutes=1)
 NOWHERE = Problem(code="not_found", message="there is no workflow nightly")
 AWAY = Problem(code="unavailable", message="nobody is there", retryable=True)
@@ -61,7 +62,7 @@ class Crons:
         return [item for item in CRONS.effects(self.state) if isinstance(item, WorkItem)]
 
     def arm(self, *crons: CronTrigger, version: int = 1) -> Any:
-        return self.take(ArmCrons(version=version, crons=list(crons), by=admin("acme")))
+        return self.take(ArmCrons(version=version, crons=list(crons), by=ADMIN))
 
     def tick(self, now: datetime) -> None:
         self.now = max(now, self.now)
@@ -195,7 +196,7 @@ def test_a_definition_that_goes_disarms_its_crons_and_what_began_goes_on():
 
 def test_a_definition_without_crons_stores_nothing():
     state = CRONS.initial("acme", "plain")
-    decision = CRONS.decide(state, ArmCrons(version=4, crons=[], by=admin("acme")), START)
+    decision = CRONS.decide(state, ArmCrons(version=4, crons=[], by=ADMIN), START)
 
     assert (decision.events, decision.reply) == ((), CronsAre(version=4))
 
