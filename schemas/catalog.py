@@ -77,7 +77,15 @@ def events() -> tuple[FactRow, ...]:
 
 def records() -> tuple[FactRow, ...]:
     """Return a row for each stored record."""
-    return tuple(_fact(kind, "record") for kind in _facts("record"))
+    return tuple(_fact(kind, _record_name(kind)) for kind in _facts("record"))
+
+
+def _record_name(kind: type[Message]) -> str:
+    """Return ``record``, with what else its subject names it by."""
+    parts = (kind.SUBJECT or "").removeprefix(PUBLIC).split(".")
+    words = [part for part in parts if not part.startswith("{")]
+    several = [part.strip("{}") for part in parts if part.startswith("{")][1:]
+    return ".".join([*words, *several])
 
 
 def messages() -> tuple[type[msgspec.Struct], ...]:

@@ -85,7 +85,11 @@ def _filled(info: inspect.Type, name: str, default: Any = None) -> Any:
             return _filled(_chosen(types), name, default)
         case inspect.StructType():
             return _struct(info)
-        case inspect.ListType(item_type=item) | inspect.FrozenSetType(item_type=item):
+        case (
+            inspect.ListType(item_type=item)
+            | inspect.FrozenSetType(item_type=item)
+            | inspect.VarTupleType(item_type=item)
+        ):
             return _items(item, name)
         case inspect.DictType(key_type=inspect.IntType(), value_type=value):
             return {"1": _filled(value, "value")}
