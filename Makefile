@@ -23,7 +23,7 @@ PIP_LOCK := $(PIP) install -qq --no-deps --require-hashes
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-pythons test-cluster check bench bench-durable bench-growth bench-restate bench-pricing bench-streaming \
 	chaos chaos-cluster \
-	chaos-providers conformance bench-mcp bench-workflow reservations simulate planted soak mutants fuzz lock clean
+	chaos-providers chaos-mcp conformance bench-mcp bench-workflow reservations simulate planted soak mutants fuzz lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -112,6 +112,9 @@ planted: install ## look for the first seed that finds each mistake planted in t
 
 chaos-providers: install ## ask a provider that fails in every way REQUESTS times (REQUESTS=10000)
 	@$(PYTHON) -m tests.chaos.providers --requests $(REQUESTS)
+
+chaos-mcp: install ## cancel and cut CALLS calls of tools at random: nothing may be left open (CALLS=10000)
+	@$(PYTHON) -m tests.chaos.mcp $(if $(CALLS),--calls $(CALLS))
 
 conformance: install ## the official MCP suite, both roles (downloads some 90 MB from npm the first time)
 	@$(PYTHON) -m tests.mcp.conformance

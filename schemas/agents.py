@@ -103,7 +103,8 @@ class AgentTool(StrictValue, omit_defaults=True):
     asked runs it. ``parameters`` is the JSON Schema of its arguments. Of a ``server``, the tools
     that match ``tools`` are offered, those that match ``deny`` are not; ``*`` stands for any text.
     ``requires_approval`` says of which (true: of all) each call waits for a person. ``seconds`` is
-    how long a call may take.
+    how long a call may take, 60 unless it says so. The server ``agents`` is built in: there the
+    patterns are those of the agents that this one may run, each as long as it may take itself.
     """
 
     name: ToolName | None = None
@@ -113,7 +114,7 @@ class AgentTool(StrictValue, omit_defaults=True):
     tools: ToolNames = []
     deny: ToolNames = []
     requires_approval: bool | ToolNames = False
-    seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 60.0
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] | None = None
 
     @property
     def definition(self) -> ToolDefinition | None:

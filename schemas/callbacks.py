@@ -7,6 +7,7 @@ meanwhile, leaves memory, and is woken by the end. Should the callback never com
 itself after a long time (``Inquire``).
 
 Who waits embeds ``Waits``, decides with ``decide`` and ``look``, and lists its asks with ``asks``.
+Who waits no more has what it began ended: ``WaitStopped``.
 Of a start that is an item it says itself what became of it: ``begun``, ``unbegun``. The first word
 of an end counts, whichever way it comes; every later one changes nothing.
 """
@@ -40,13 +41,15 @@ MOST_TOLD_BYTES = 256 * 1024
 class EndOutcome(Value, omit_defaults=True):
     """What has come out: a text, or a JSON value where the one that has ended says that it is one.
 
-    ``truncated`` says that the text is not all: it was cut off at ``MOST_TOLD_BYTES``, or before.
-    ``model`` is who answered. ``is_error``: a tool says of its result that it has failed.
+    ``truncated`` says that the text is not all: it was cut off at ``MOST_TOLD_BYTES``,
+    or before; ``bytes`` is the size of all. ``model`` is who answered. ``is_error``: a tool says of
+    its result that it has failed.
     """
 
     text: str = ""
     value: msgspec.Raw = msgspec.Raw()
     truncated: bool = False
+    bytes: int = 0
     model: str = ""
     is_error: bool = False
 
@@ -89,6 +92,9 @@ class WaitAnswered(Internal, tag="wait_answered"):
     of: ReplyTo
     end: Ended | None = None
     problem: Problem | None = None
+
+
+_told = msgspec.json.Decoder(Ended | Problem)
 
 
 # The side that ends
@@ -142,6 +148,13 @@ class WaitLooked(Internal, tag="wait_looked"):
     of: ReplyTo
 
 
+class WaitStopped(Internal, tag="wait_stopped"):
+    """Nobody waits for ``of`` any more: it is asked to end, if it has begun or may have."""
+
+    of: ReplyTo
+    at: datetime
+
+
 class WaitOver(Internal, tag="wait_over"):
     """The end is known."""
 
@@ -149,7 +162,7 @@ class WaitOver(Internal, tag="wait_over"):
     end: Ended
 
 
-WaitEvent = WaitBegun | WaitPending | WaitLooked | WaitOver
+WaitEvent = WaitBegun | WaitPending | WaitLooked | WaitStopped | WaitOver
 
 
 class Wait(Value, omit_defaults=True):
@@ -160,7 +173,7 @@ class Wait(Value, omit_defaults=True):
 
     of: ReplyTo
     since: datetime
-    phase: Literal["starting", "beginning", "waiting", "looking"] = "starting"
+    phase: Literal["starting", "beginning", "waiting", "looking", "stopping"] = "starting"
     look_at: datetime | None = None
     looks: int = 0
 
@@ -185,11 +198,24 @@ class Waits(Value, omit_defaults=True):
         Raises:
             KeyError: there is no such wait.
         """
-        name = name_of(event.of)
         if isinstance(event, WaitOver):
-            known = pages.without(self.known, name)
-        else:
-            known = pages.put(self.known, name, _after(self.of(event.of), event, name))
+            return self.without(event.of)
+        name = name_of(event.of)
+        return self._with(name, pages.put(self.known, name, _after(self.of(event.of), event, name)))
+
+    def without(self, of: ReplyTo) -> "Waits":
+        """Return the same where an entity is waited for no more."""
+        name = name_of(of)
+        return self._with(name, pages.without(self.known, name)) if self.of(of) else self
+
+    def stopped(self, at: datetime) -> "Waits":
+        """Return the same where nobody waits for anything any more."""
+        state = self
+        for wait in list(pages.values(self.known)):
+            state = state.apply(WaitStopped(of=wait.of, at=at))
+        return state
+
+    def _with(self, name: str, known: Pages[Wait]) -> "Waits":
         return Waits(known=known, times=pages.timed(self.times, known, name, _look_at))
 
 
@@ -205,10 +231,12 @@ def decide(
     wait = state.of(command.of)
     if isinstance(command, Ended):
         over = () if wait is None else (WaitOver(of=command.of, end=command),)
-        return Decision(over, Noted(fresh=wait is not None))
+        return Decision(over, Noted(fresh=wait is not None and wait.phase != "stopping"))
     if wait is None or command.ask != _ask_name(wait):
         return Decision()
     end = command.end or _never_heard_of(wait, command, now)
+    if wait.phase == "stopping":
+        end = end or Ended(of=wait.of, status="CANCELLED", at=now)
     if end is not None:
         return Decision((WaitOver(of=wait.of, end=end),))
     return Decision((WaitPending(of=wait.of, look_at=now + look),))
@@ -237,26 +265,50 @@ def look(state: Waits, now: datetime) -> tuple[WaitLooked, ...]:
     return tuple([WaitLooked(of=wait.of) for _, wait in due])
 
 
-def asks(state: Waits, start: Callable[[Wait], Any]) -> Iterator[Ask]:
-    """Yield all that is asked of others; ``start`` returns the command that starts one."""
+def _no_command(wait: Wait) -> Any:
+    raise TypeError(f"{wait.of.entity} is not started or ended by an ask")
+
+
+def asks(
+    state: Waits,
+    start: Callable[[Wait], Any] = _no_command,
+    stop: Callable[[Wait], Any] = _no_command,
+) -> Iterator[Ask]:
+    """Yield all that is asked of others; ``start`` and ``stop`` return the commands for one."""
     for wait in pages.values(state.known):
-        if (ask := ask_of(wait, start)) is not None:
+        if (ask := ask_of(wait, start, stop)) is not None:
             yield ask
 
 
-def ask_of(wait: Wait, start: Callable[[Wait], Any]) -> Ask | None:
+def ask_of(
+    wait: Wait, start: Callable[[Wait], Any], stop: Callable[[Wait], Any] = _no_command
+) -> Ask | None:
     """Return what is asked of what is waited for; None while it is only waited."""
     name = _ask_name(wait)
     if name is None:
         return None
+    match wait.phase:
+        case "starting":
+            command = start(wait)
+        case "stopping":
+            command = stop(wait)
+        case _:
+            command = Inquire()
     return Ask(
         id=name,
         entity=wait.of.entity,
         tenant=wait.of.tenant,
         key=wait.of.key,
         since=wait.since,
-        command=start(wait) if wait.phase == "starting" else Inquire(),
+        command=command,
     )
+
+
+def said(ask: Ask, answer: bytes) -> WaitAnswered:
+    """Return the command that tells who waits what was answered, as it was encoded."""
+    if not answer.startswith((b'{"type":"ended"', b'{"type":"problem"')):
+        return notification(ask, None)
+    return notification(ask, _told.decode(answer))
 
 
 def notification(ask: Ask, answer: Ended | Problem | None) -> WaitAnswered:
@@ -269,10 +321,14 @@ def notification(ask: Ask, answer: Ended | Problem | None) -> WaitAnswered:
     )
 
 
-def _after(wait: Wait | None, event: WaitBegun | WaitPending | WaitLooked, name: str) -> Wait:
+def _after(
+    wait: Wait | None, event: WaitBegun | WaitPending | WaitLooked | WaitStopped, name: str
+) -> Wait:
     if isinstance(event, WaitBegun):
         phase = "beginning" if event.by_item else "starting"
         return Wait(of=event.of, since=event.at, phase=phase)
+    if isinstance(event, WaitStopped):
+        return Wait(of=event.of, since=event.at, phase="stopping")
     if wait is None:
         raise KeyError(name)
     if isinstance(event, WaitPending):
@@ -290,6 +346,9 @@ def _ask_name(wait: Wait) -> str | None:
             return f"{name_of(wait.of)}.start"
         case "looking":
             return f"{name_of(wait.of)}.look.{wait.looks}"
+        case "stopping":
+            # What was begun late is asked anew, and not answered as it was before.
+            return f"{name_of(wait.of)}.stop.{round(wait.since.timestamp() * 1000)}"
         case "waiting" | "beginning":
             return None
 

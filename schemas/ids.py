@@ -1,6 +1,9 @@
 """Ids that stand in subjects: one pattern, checked wherever a message is decoded."""
 
+from datetime import datetime
+from hashlib import sha256
 from typing import Annotated
+from uuid import UUID
 
 import msgspec
 
@@ -24,6 +27,17 @@ AgentId = Token
 ExecutionId = Token
 SessionId = Token
 TemplateId = Token
+
+
+def derived_id(name: str, at: datetime) -> str:
+    """Return the UUID of version 7 that the same name has at the same moment, and no other. Pure.
+
+    So who decides twice names the same. Layout: RFC 9562, section 5.7.
+    """
+    seconds = round(at.timestamp() * 1000) & (2**48 - 1)
+    other = int.from_bytes(sha256(name.encode()).digest()[:10], "big")
+    high, low = other >> 68, other & (2**62 - 1)
+    return str(UUID(int=seconds << 80 | 7 << 76 | high << 64 | 2 << 62 | low))
 
 
 def whole(text: str, *, most_digits: int = 18) -> int | None:

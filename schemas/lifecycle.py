@@ -14,9 +14,17 @@ from schemas.attempts import (
     WorkStarted,
 )
 from schemas.base import Internal, Value
+from schemas.beginnings import HasBegun
 from schemas.bills import AccountAnswered, BillSlices, Spending
 from schemas.bodies import BodyReference
-from schemas.callbacks import CallbackAnswered, CalledBack, Inquire
+from schemas.callbacks import (
+    CallbackAnswered,
+    CalledBack,
+    Ended,
+    Inquire,
+    WaitAnswered,
+    WaitEvent,
+)
 from schemas.executions import ExecutionRecord
 from schemas.ids import AgentId, ExecutionId, Label, LabelName, SessionId, TenantId
 from schemas.ledger import Charge
@@ -220,6 +228,9 @@ ExecutionCommand = (
     | Stopped
     | AccountAnswered
     | CallbackAnswered
+    | HasBegun
+    | Ended
+    | WaitAnswered
     | Inquire
     | Decide
     | Cancel
@@ -307,16 +318,31 @@ class ToolsCalled(Internal, tag="tools_called"):
 
 
 class ToolStarted(WorkStarted, tag="tool_started"):
-    """An attempt at a call is handed out: from now on it may have its effect."""
+    """An attempt at a call is handed out: from now on it may have its effect.
+
+    ``child`` is the execution that it begins, where it runs an agent.
+    """
+
+    child: ExecutionId | None = None
+
+
+class ToolBegan(WorkDone, tag="tool_began"):
+    """The execution that a call runs has begun; it is looked at by ``look_at`` at the latest."""
+
+    look_at: datetime
 
 
 class ToolFinished(WorkDone, tag="tool_finished"):
-    """A tool has answered. ``notice_segment`` is that in which the stream says so."""
+    """A tool has answered. ``notice_segment`` is that in which the stream says so.
+
+    ``cost`` is that of the execution that the call has run, in pico-dollars.
+    """
 
     result: ToolResult
     started_at: datetime
     notice_segment: int
     charges: list[Charge] | None = None
+    cost: int | None = None
 
 
 class ToolFailed(WorkFailed, tag="tool_failed"):
@@ -349,6 +375,7 @@ class ToolDecided(Internal, tag="tool_decided"):
 ToolEvent = (
     ToolsCalled
     | ToolStarted
+    | ToolBegan
     | ToolFinished
     | ToolFailed
     | ToolRefused
@@ -414,6 +441,7 @@ ChangeEvent = (
     | AttemptFailed
     | GenerationFinished
     | ToolEvent
+    | WaitEvent
     | UsageSettled
     | SpendEvent
     | CalledBack

@@ -82,11 +82,18 @@ class ToolCalled(StreamMessage, tag="tool_call"):
     arguments: Any
 
 
+LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
+"""How severe a log message is, as syslog tells it (RFC 5424)."""
+
+
 class ToolProgressed(StreamMessage, tag="tool_progress"):
     """How far a tool has come, told by the process that calls it; ``total`` is not always known.
 
+    With a ``level`` the message is what its server has logged.
+
     It stands in the segment in which the model has asked for the tool, from ``first_progress`` on.
     Calls run side by side, so readers take it as it comes: it has no place in the cursors' order.
+    ``child`` is the execution that the call runs, where it has begun one: its stream tells more.
     """
 
     call_id: str
@@ -94,12 +101,16 @@ class ToolProgressed(StreamMessage, tag="tool_progress"):
     progress: float
     total: float | None = None
     message: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+    level: LogLevel | None = None
+    child: ExecutionId | None = None
 
 
 class ToolReturned(StreamMessage, tag="tool_result"):
     """A tool's result, or why there is none, as the model is told; the beginning of a long one.
 
     ``outcome`` is that of the record. The owner of the execution says so in a segment of its own.
+    ``child`` is the execution that the call has run, if any, and ``cost`` what that has cost, in
+    pico-dollars.
     """
 
     call_id: str
@@ -108,6 +119,8 @@ class ToolReturned(StreamMessage, tag="tool_result"):
     is_error: bool = False
     content: str = ""
     truncated: bool = False
+    child: ExecutionId | None = None
+    cost: int | None = None
 
 
 class ApprovalRequested(StreamMessage, tag="approval_requested"):

@@ -66,12 +66,30 @@ class ServerLimits(StrictValue, omit_defaults=True):
     open_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=300)] = 30.0
 
 
+class ServerOauth(StrictValue, omit_defaults=True):
+    """How access tokens for a server are obtained: after a person has logged in, or by ourselves.
+
+    ``client_id`` is ours at the authorization server, ``secret`` names the secret that goes with
+    it, which goes only to the hosts of its entry. Without an id the client says who it is by the
+    document at ``client_metadata``, where that is offered, or is registered. ``scope`` goes before
+    what the server asks for; ``issuer`` is the one authorization server that may give tokens.
+    """
+
+    grant: Literal["authorization_code", "client_credentials"] = "authorization_code"
+    client_id: Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]{1,1024}" + END)] | None = None
+    secret: Token | None = None
+    client_metadata: BaseUrl | None = None
+    scope: Annotated[str, msgspec.Meta(pattern=r"^[\x20-\x7e]{0,2048}" + END)] = ""
+    issuer: BaseUrl | None = None
+
+
 class ServerTerms(StrictValue, omit_defaults=True):
     """What is said of a server wherever it runs.
 
     ``era`` is the revision of the protocol that it speaks: until 2025-11-25 with sessions, from
     2026-07-28 without; ``auto`` finds out. ``secret`` names one that is sent as a bearer token,
-    ``secret_headers`` those that are sent in other headers.
+    ``secret_headers`` those that are sent in other headers; with ``oauth`` the bearer token is
+    obtained from an authorization server instead.
     """
 
     transport: Literal["http", "sse"] = "http"
@@ -79,6 +97,7 @@ class ServerTerms(StrictValue, omit_defaults=True):
     headers: Texts = {}
     secret: Token | None = None
     secret_headers: SecretNames = {}
+    oauth: ServerOauth | None = None
     sharing: Sharing = "auto"
     tools: ServerTools = ServerTools()
     limits: ServerLimits = ServerLimits()
@@ -237,8 +256,14 @@ class PoolStates(Internal):
     ledger: LeakLedger = LeakLedger()
 
 
+ListedKind = Literal["tools", "resources", "prompts"]
+
+
 class ToolsChangedEvent(Message, tag="tools.changed"):
-    """A server offers other tools than before; told to tenants that have used it."""
+    """A server offers others than before of a ``kind``; told to tenants that have used it.
+
+    ``tools`` and ``digest`` are those of its list of tools.
+    """
 
     SUBJECT: ClassVar[str | None] = "cb.{tenant}.events.tools.changed.{server}"
 
@@ -246,6 +271,7 @@ class ToolsChangedEvent(Message, tag="tools.changed"):
     tools: int
     digest: str
     at: datetime
+    kind: ListedKind = "tools"
 
 
 # Resources and prompts
@@ -261,14 +287,25 @@ class ServerResource(Value, omit_defaults=True):
     media_type: str = ""
 
 
+class ServerTemplate(Value, omit_defaults=True):
+    """A template (RFC 6570) of the URIs of resources, as its server lists it."""
+
+    server: ServerName
+    template: str
+    name: str
+    description: str = ""
+    media_type: str = ""
+
+
 class ResourceList(Message):
-    """The resources of a server."""
+    """The resources of a server, and the templates of such as it does not list."""
 
     resources: list[ServerResource]
+    templates: list[ServerTemplate] = []
 
 
 class ListResources(Question):
-    """List the resources of an MCP server."""
+    """List the resources of an MCP server, and their templates."""
 
     SUBJECT: ClassVar[str] = "resources.list"
     REPLY: ClassVar[type[Message]] = ResourceList
@@ -351,6 +388,34 @@ class GetPrompt(Question):
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
     arguments: Annotated[
         dict[str, Annotated[str, msgspec.Meta(max_length=65_536)]], msgspec.Meta(max_length=64)
+    ] = {}
+
+
+class CompletedArgument(Message):
+    """Values that an argument may have, the likeliest first; of ``total`` where that is known."""
+
+    values: list[str]
+    total: int | None = None
+    more: bool = False
+
+
+class CompleteArgument(Question):
+    """Ask an MCP server for values of an argument of a prompt, or of a template of resources.
+
+    ``value`` is what is written so far, ``given`` are the values of other arguments.
+    """
+
+    SUBJECT: ClassVar[str] = "prompts.complete"
+    REPLY: ClassVar[type[Message]] = CompletedArgument
+    ACTION: ClassVar[str] = "tools:read"
+
+    server: ServerName
+    argument: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    value: Annotated[str, msgspec.Meta(max_length=4096)] = ""
+    prompt: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
+    template: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)] | None = None
+    given: Annotated[
+        dict[str, Annotated[str, msgspec.Meta(max_length=4096)]], msgspec.Meta(max_length=64)
     ] = {}
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from schemas.base import Internal, Message, Question, Value
 from schemas.bodies import BodyReference
+from schemas.identity import Principal
 from schemas.ids import END, AgentId, ExecutionId, TenantId, Token
 from schemas.ledger import Charge
 from schemas.llm import ChatMessage, Name
@@ -26,6 +27,10 @@ MOST_RESULT_BYTES = 256 * 1024
 INLINE_RESULT_BYTES = 16 * 1024
 """A larger result is stored by its worker before it is reported, and goes by reference: what it
 says beside that is no more than its beginning."""
+
+AGENTS_SERVER = "agents"
+EXECUTE_TOOL = "agents.execute"
+"""The built-in server, whose tool runs another agent; no other server can have its name."""
 
 ServerName = Token
 
@@ -92,7 +97,8 @@ class ListTools(Question):
 class OfferedTool(Value, omit_defaults=True):
     """Where a call of the tool that the model knows as ``name`` goes, decided at the start.
 
-    ``once``: it may have its effect only once. ``needs_approval``: a person is asked before.
+    ``once``: it may have its effect only once. ``needs_approval``: a person is asked before. With
+    ``agents`` a call runs one of these, as an execution of its own.
     """
 
     name: Name
@@ -101,6 +107,7 @@ class OfferedTool(Value, omit_defaults=True):
     once: bool = True
     needs_approval: bool = False
     seconds: float = 60.0
+    agents: list[AgentId] = []
 
 
 class ToolLimits(Value, omit_defaults=True):
@@ -118,11 +125,15 @@ class ToolLimits(Value, omit_defaults=True):
 
 
 class ToolPlan(Value, omit_defaults=True):
-    """Which tools the model is offered. Those of ``callers`` no server has: who asked runs them."""
+    """Which tools the model is offered. Those of ``callers`` no server has: who asked runs them.
+
+    Other agents are run in the name of ``by``.
+    """
 
     offered: list[OfferedTool]
     callers: list[str] = []
     limits: ToolLimits = ToolLimits()
+    by: Principal | None = None
 
 
 # What a call brings back
@@ -204,7 +215,9 @@ class CalledTool(Value, omit_defaults=True):
 
     Without ``outcome`` it has not ended. ``by`` is who approved of it, or did not. ``server`` and
     ``tool`` are empty where the model has called what it was not offered. ``learned`` tells of a
-    call whose outcome was unknown whether it was carried out after all.
+    call whose outcome was unknown whether it was carried out after all. A call that runs an agent
+    has the ``execution_id`` of that, and its ``cost`` in pico-dollars, which is no part of the
+    record's own.
     """
 
     call_id: str
@@ -219,6 +232,8 @@ class CalledTool(Value, omit_defaults=True):
     duration_ms: int | None = None
     by: str | None = None
     learned: bool | None = None
+    execution_id: ExecutionId | None = None
+    cost: int | None = None
 
 
 class Turn(Value, omit_defaults=True):

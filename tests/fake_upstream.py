@@ -10,9 +10,12 @@ import anyio
 
 from actors.mcp_pool.core.upstream import (
     CallPlan,
+    Completion,
+    CompletionWish,
     LeakCounters,
     ListedPrompt,
     ListedResource,
+    ListedTemplate,
     Listing,
     Opened,
     PromptMessage,
@@ -180,6 +183,14 @@ class FakeUpstream:
     async def list_resources(self, deadline: float) -> Listing[ListedResource]:
         self._demand()
         return Listing([ListedResource(uri="fake://one", name="one")], None, "r")
+
+    async def list_templates(self, deadline: float) -> Listing[ListedTemplate]:
+        self._demand()
+        return Listing([ListedTemplate("fake://{name}", "any")], None, "t")
+
+    async def complete(self, wish: CompletionWish, deadline: float) -> Completion:
+        self._demand()
+        return Completion([f"{wish.prompt or wish.template} {wish.argument} {wish.value}"], 7)
 
     async def read_resource(self, uri: str, deadline: float) -> list[ToolContent]:
         self._demand()

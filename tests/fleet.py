@@ -1,7 +1,7 @@
 """A real fleet for tests: a nats-server and actors as processes, and a plain client."""
 
+import atexit
 import os
-import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -10,9 +10,10 @@ from typing import Any
 import anyio
 import msgspec
 import nats
-from anyio.abc import Process
 from nats.aio.client import Client
 
+from actors.fleet.forks import Forked, ForkServer
+from actors.fleet.plan import REPLICAS
 from bus.codec import decode
 from bus.testing import Server
 from schemas.fleet import HEARTBEAT_SUBJECT, Alive
@@ -23,6 +24,11 @@ READY_SECONDS = 60.0 * PATIENCE
 
 HURRIED = "HURRIED"
 """Where this variable is set, leases end soon: see ``tests.hurried``."""
+
+
+FORKS = ForkServer(f"actors.{actor}.actor" for actor in REPLICAS)
+"""What all processes of all fleets import is imported once; it ends with these tests."""
+atexit.register(FORKS.close)
 
 
 class PlainClient:
@@ -43,6 +49,12 @@ class PlainClient:
         provider = {"type": "scripted", "responses": list(responses), "delay_ms": delay_ms, **more}
         answer = await self.ask("agents.apply", {"id": agent, "provider": provider})
         assert answer.get("type") != "problem", answer
+
+    async def reached(self, *patterns: str) -> None:
+        """Return when every server of these tools answers: its program takes a while to start."""
+        with anyio.fail_after(READY_SECONDS):
+            while (await self.ask("tools.list", {"patterns": patterns}))["unreachable"]:
+                await anyio.sleep(0.1)
 
     async def events(self, execution: str, *, timeout: float = 45) -> list[StreamEvent]:
         """Return the stored events of an execution once it has ended."""
@@ -72,19 +84,16 @@ class RunningFleet:
 
     def __init__(self, server: Server, environ: Mapping[str, str], logs: Path) -> None:
         self.server = server
-        self.processes: dict[str, Process] = {}
+        self.processes: dict[str, Forked] = {}
         self._environ = environ
         self._logs = logs
 
-    async def start(self, name: str) -> Process:
+    async def start(self, name: str) -> Forked:
         """Start one actor process; its log goes to a file of its name."""
         actor = name.partition(".")[0]
-        log = (self._logs / f"{name}.log").open("ab")
         module = ("tests.hurried", actor) if HURRIED in self._environ else (f"actors.{actor}",)
-        process = await anyio.open_process(
-            [sys.executable, "-m", *module], env=self._environ, stdout=log, stderr=log
-        )
-        log.close()
+        with (self._logs / f"{name}.log").open("ab") as log:
+            process = await FORKS.start(module, self._environ, log.fileno())
         self.processes[name] = process
         return process
 

@@ -1,7 +1,8 @@
-"""``make test``: every gate beside the tests, and what each stage took.
+"""``make test``: every gate and every test, and what each stage took.
 
-Tests that compute get a worker a processor. Those that run processes of their own mostly wait for
-them, and get half as many again.
+Three stages run beside each other. Tests that run processes of their own mostly wait for them, so
+they have twice as many workers as there are processors, and go first wherever they can run: what
+computes, tests and gates, is nice and takes the processors that the others leave idle.
 """
 
 import os
@@ -17,6 +18,11 @@ WAITING = ("tests/chaos", "tests/integration")
 COMPUTING = ("tests/simulation", "tests/unit", "tests/contract", "tests/architecture")
 """The longest tests come first, or in the end one worker would be left with them."""
 
+NICE = ("nice", "-n", "5")
+"""So much that those who wait are not held up, and so little that nobody runs out of time."""
+
+NICEST = ("nice", "-n", "15")
+
 
 def spread(suites: Sequence[str]) -> tuple[str, ...]:
     """Return how pytest spreads these suites over the processors.
@@ -28,7 +34,7 @@ def spread(suites: Sequence[str]) -> tuple[str, ...]:
     if set(suites) <= set(WAITING):
         return (
             "--numprocesses",
-            str(cores + (cores + 1) // 2),
+            str(2 * cores),
             "--dist",
             "loadfile",
             "--no-loadscope-reorder",
@@ -36,46 +42,55 @@ def spread(suites: Sequence[str]) -> tuple[str, ...]:
     return ("--numprocesses", str(cores), "--maxschedchunk", "1")
 
 
+def command(python: str | Path, suites: Sequence[str], *more: str) -> list[str]:
+    """Return the command that runs suites."""
+    return [str(python), "-m", "pytest", *spread(suites), "-m", "not bench", *more, *suites]
+
+
 def pytest(python: str | Path, suites: Sequence[str], *more: str) -> int:
     """Run suites; return pytest's exit code."""
-    command = [python, "-m", "pytest", *spread(suites), "-m", "not bench", *more, *suites]
-    return subprocess.run(command, check=False, cwd=ROOT).returncode
+    return subprocess.run(command(python, suites, *more), check=False, cwd=ROOT).returncode
 
 
-class Gates(Thread):
-    """``make check`` beside the tests: what it said, how it ended and when."""
+class Stage(Thread):
+    """A command that runs beside others: what it said, how it ended, and after how long."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, command: Sequence[str]) -> None:
         super().__init__()
-        self.said, self.code, self.ended = "", 1, 0.0
+        self.name, self._command = name, command
+        self.said, self.code, self.seconds = "", 1, 0.0
+        self.start()
 
     def run(self) -> None:
-        """Run them to their end."""
+        """Run it to its end."""
+        began = monotonic()
         done = subprocess.run(
-            ["make", "--no-print-directory", "check"],
+            self._command,
             check=False,
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        self.said, self.code, self.ended = done.stdout, done.returncode, monotonic()
+        self.said, self.code, self.seconds = done.stdout, done.returncode, monotonic() - began
 
 
 def main() -> int:
     """Run everything; 1 if anything failed."""
-    began = since = monotonic()
-    gates = Gates()
-    gates.start()
-    took: list[tuple[float, str, int]] = []
-    for name, suites in (("tests that compute", COMPUTING), ("tests that wait", WAITING)):
-        print(f"== {name}", flush=True)
-        code = pytest(sys.executable, suites)
-        took.append((monotonic() - since, name, code))
-        since = monotonic()
-    gates.join()
-    print(gates.said, flush=True)
-    took.append((gates.ended - began, "gates, beside them", gates.code))
+    # Else each of some hundred processes compiles all modules for itself.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    began = monotonic()
+    beside = [
+        Stage("gates", [*NICEST, "make", "--no-print-directory", "check"]),
+        Stage("tests that compute", [*NICE, *command(sys.executable, COMPUTING)]),
+    ]
+    print("== tests that wait; what runs beside them is told after them", flush=True)
+    waiting = pytest(sys.executable, WAITING)
+    took = [(monotonic() - began, "tests that wait", waiting)]
+    for stage in beside:
+        stage.join()
+        print(f"== {stage.name}\n{stage.said}", flush=True)
+        took.append((stage.seconds, stage.name, stage.code))
     for seconds, name, code in took:
         print(f"{seconds:6.0f} s  {name}{': FAILED' if code else ''}")
     print(f"{monotonic() - began:6.0f} s  in all")

@@ -77,7 +77,7 @@ async def pooled(connect: Connect, of: ServerSpec) -> AsyncGenerator[Pooled]:
     ledger, changes = UpstreamLedger(), list[KnownTools]()
     async with background() as tasks:
         means = PoolMeans(connect, tasks, ledger)
-        pool = ServerPool(of, means, address, lambda _, known: changes.append(known))
+        pool = ServerPool(of, means, address, lambda *told: changes.append(told[1]))
         try:
             yield Pooled(pool, ledger, changes)
         finally:

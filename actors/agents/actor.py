@@ -29,6 +29,7 @@ from actors.agents.adapters.tool_service import ToolCommands
 from actors.agents.adapters.tools import RememberedTools
 from actors.agents.config import AgentsConfig
 from actors.agents.core.acceptance import accept, begun_by, bounds, plain_request, task_of
+from actors.agents.core.delegation import delegates
 from actors.agents.core.embedding import ATTEMPTS, TIMEOUT_SECONDS, accept_embedding
 from actors.agents.core.entity import EXECUTION
 from actors.agents.core.listing import Activity, page_agents, status_of
@@ -313,7 +314,8 @@ class Agents:
         """Return which tools the agent's model is offered."""
         named = servers(agent)
         listed = await self.tools.of(caller, named) if named.all else NO_TOOLS
-        return demanded(offers(agent, listed))
+        others = await self._definitions.rows(caller.tenant) if delegates(agent) else ()
+        return demanded(offers(agent, listed, others, caller.principal))
 
     def _origin(
         self,

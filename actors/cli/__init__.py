@@ -1,7 +1,8 @@
 """The command line: starts a fleet, and speaks to one as any other client of the bus does.
 
 ``session``     where the bus is, for whom to speak, how errors are said
-``fleet``       ``up`` and ``doctor``
+``fleet``       ``up``
+``doctor``      whether all is well
 ``entry``       where the command begins, before anything is imported
 ``commands``    the root: what is written by hand, and what the catalogue gives
 ``requests``    each request of the contract as a command
@@ -21,6 +22,7 @@
 ``projections`` tables made from journals: how far they have come, making them anew
 ``journal``     the history of one entity, snapshots
 ``journals``    how both of them read
+``mcp_login``   a person logs in to a server that asks for it
 ``mcp_serve``   starts what ``mcp_face`` is: agents as tools of the Model Context Protocol
 ``mcp_servers`` how the servers of tools fare
 ``rendering``   tables and streams on a terminal

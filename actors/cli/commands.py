@@ -26,7 +26,7 @@ callboard doctor                      see whether all is well
 
 BY_HAND = {
     "up": ("fleet:up", "Start a fleet on this machine."),
-    "doctor": ("fleet:doctor", "Check bus, streams and processes."),
+    "doctor": ("doctor:doctor", "Check bus, streams and processes."),
     "run": ("executions:run", "Run an agent and print the answer as it comes."),
     "generate": ("executions:generate", "Ask a model without an agent."),
     "stream": ("executions:stream", "Print the stream of an execution."),

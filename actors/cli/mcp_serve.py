@@ -1,4 +1,4 @@
-"""``callboard mcp serve``: agents as tools of the Model Context Protocol."""
+"""``callboard mcp serve``: agents and tools over the Model Context Protocol."""
 
 from pkgutil import resolve_name
 
@@ -30,26 +30,25 @@ from bus.client import Client
     show_default=True,
     help="How many calls may run at once.",
 )
+@click.option("--no-tools", is_flag=True, help="Offer agents alone, and nothing of MCP servers.")
 @with_session
-def serve(session: Session, http: int | None, call_seconds: float, calls: int) -> None:
-    """Offer the tenant's agents as MCP tools, over standard input and output or over HTTP.
+def serve(
+    session: Session, http: int | None, call_seconds: float, calls: int, *, no_tools: bool
+) -> None:
+    """Offer the tenant's agents and tools over MCP: on standard input and output, or over HTTP.
 
     Each agent is a tool: it takes a task and the variables of its prompt, tells its answer as
-    progress while it comes, and returns it. A client that cancels a call over standard streams, or
-    closes its stream in the revision 2026-07-28, ends the execution. Whoever reaches the port may
-    run agents for this tenant: put what checks its callers before it.
+    progress while it comes, and returns it. Tools of MCP servers are called as executions, under
+    SERVER__TOOL; resources and prompts of the servers are passed on. A client that cancels a call
+    over standard streams, or closes its stream in the revision 2026-07-28, ends the execution.
+    Whoever reaches the port may do all that for this tenant: put what checks its callers before it.
     """
 
     async def body(client: Client) -> None:
         # Imported here because the SDK takes longer than other commands as a whole.
-        serving = resolve_name("actors.cli.mcp_face.serving")
-        agents = resolve_name("actors.cli.mcp_face.agents:AgentTools")(client, session.tenant)
-        server_of = resolve_name("actors.cli.mcp_face.server:server_of")
-        server = server_of([agents], call_seconds=call_seconds, calls_at_once=calls)
-        if http is None:
-            await serving.serve_stdio(server)
-        else:
-            await serving.serve_http(server, http, _say)
+        offering = resolve_name("actors.cli.mcp_face.offering:Offering")(client, session.tenant)
+        limits = (call_seconds, calls)
+        await offering.serve(http, _say, limits, tools=not no_tools)
 
     session.run(body)
 

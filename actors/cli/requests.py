@@ -25,7 +25,8 @@ BY_HAND = {
     "agents": {"new": ("agent_file:new", "Write a commented agent file to begin with.")},
     "mcp": {
         "check": ("mcp_servers:check", "Ask a server for a sign of life and its tools."),
-        "serve": ("mcp_serve:serve", "Offer agents as tools of MCP."),
+        "login": ("mcp_login:login", "Log in to a server, for the pool to use it."),
+        "serve": ("mcp_serve:serve", "Offer agents and tools over MCP."),
     },
     "workflows": {
         "check": ("workflows:check", "Prove the workflows in files before they run."),

@@ -2,19 +2,16 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import anyio
-from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from actors.fleet.forks import Forked, ForkServer, ProcessOutput
 from actors.fleet.plan import PlannedProcess
 from bus.errors import CallboardError, ConfigError
-from bus.server import guard
 from schemas.fleet import Alive
 
 State = Literal["starting", "ready", "stopping", "down"]
@@ -48,6 +45,7 @@ class Child:
     def __init__(
         self,
         members: Sequence[PlannedProcess],
+        server: ForkServer,
         environment: Mapping[str, str],
         said: Callable[[str, str], None],
         changed: Callable[[], None],
@@ -57,11 +55,12 @@ class Child:
         self.state: State = "down"
         self.alive: dict[str, Alive] = {}
         self.restarts = 0
+        self._server = server
         self._environment = dict(environment)
         self._said = said
         self._changed = changed
         self._part = part
-        self._process: Process | None = None
+        self._process: Forked | None = None
         self._heard = 0.0
         self._stopping = False
         self._deaths: deque[float] = deque()
@@ -130,32 +129,26 @@ class Child:
     async def _run(self) -> int:
         names = [member.actor for member in self.members]
         module = [f"actors.{names[0]}"] if len(names) == 1 else ["actors.fleet.host", *names]
-        command = [sys.executable, "-m", *module]
-        guarded = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), *command]
-        async with await anyio.open_process(
-            guarded,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=self._environment,
-            start_new_session=True,
-        ) as process:
+        reads, writes = os.pipe()
+        async with ProcessOutput(reads) as output:
+            try:
+                process = await self._server.start(module, self._environment, writes)
+            finally:
+                os.close(writes)
             self._process, self.alive = process, {}
             self._become("starting")
             if self._stopping:
                 self._signal(signal.SIGTERM)
             try:
-                await self._listen(process)
+                await self._listen(output)
                 return await process.wait()
             finally:
                 self._process = None
                 self._become("down")
 
-    async def _listen(self, process: Process) -> None:
+    async def _listen(self, output: ProcessOutput) -> None:
         """Pass on what the process writes until it writes no more."""
-        if process.stdout is None:
-            return
-        lines = BufferedByteReceiveStream(process.stdout)
+        lines = BufferedByteReceiveStream(output)
         while True:
             try:
                 line = await lines.receive_until(b"\n", MOST_LINE_BYTES)
@@ -188,7 +181,7 @@ class Child:
         await anyio.sleep(pause)
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None and self._process.returncode is None:
+        if self._process is not None:
             self._process.send_signal(number)
 
     def _become(self, state: State) -> None:

@@ -15,6 +15,7 @@ import structlog
 
 from actors.fleet.child import Child
 from actors.fleet.exposition import exposing
+from actors.fleet.forks import ForkServer
 from actors.fleet.plan import FleetPlan, PlannedProcess
 from actors.fleet.printing import Lines, Printer
 from bus.codec import decode
@@ -45,6 +46,7 @@ class Fleet:
         style, is_seen = config.log_format, sys.stdout.isatty()
         self._printer = Printer(verbatim=style == "json" or (style == "auto" and not is_seen))
         self._server = None if plan.url else EmbeddedServer(plan.data / "nats", port=plan.port)
+        self._forks = ForkServer(f"actors.{actor}.actor" for actor in plan.replicas)
         self._children: list[Child] = []
         self._metrics = ""
         self._changed = anyio.Event()
@@ -74,11 +76,16 @@ class Fleet:
             process="fleet",
         )
         self._forget_ready_file()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._obey_signals)
-            with anyio.CancelScope() as self._starting:
-                await self._serve()
-            tasks.cancel_scope.cancel()
+        # Imports take about as long as the server needs to start.
+        self._forks.begin()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._obey_signals)
+                with anyio.CancelScope() as self._starting:
+                    await self._serve()
+                tasks.cancel_scope.cancel()
+        finally:
+            self._forks.close()
         if self._failure is not None:
             raise self._failure
 
@@ -162,7 +169,7 @@ class Fleet:
 
     def _made(self, members: Sequence[PlannedProcess]) -> Child:
         said, changed = self._printer.line, self._notify
-        return Child(members, self._environment(), said, changed, self._run_alone)
+        return Child(members, self._forks, self._environment(), said, changed, self._run_alone)
 
     def _run_alone(self, member: PlannedProcess) -> None:
         """Give an actor a process of its own: what it suffers from is not to stop the others."""

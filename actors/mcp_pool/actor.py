@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from actors.mcp_pool.adapters.addressing import Addressing
 from actors.mcp_pool.adapters.definitions import SERVERS, ServerDefinitions
@@ -12,6 +13,7 @@ from actors.mcp_pool.adapters.operator_file import named_servers
 from actors.mcp_pool.adapters.results import ResultStore
 from actors.mcp_pool.config import McpPoolConfig
 from actors.mcp_pool.core.upstream import ServerAddress, Upstream
+from actors.mcp_pool.flow.authorizers import Authorizers, TokenKeeping
 from actors.mcp_pool.flow.calls import ToolCaller
 from actors.mcp_pool.flow.ledger import UpstreamLedger
 from actors.mcp_pool.flow.means import Connect, PoolMeans
@@ -73,7 +75,8 @@ async def opened(here: Here) -> AsyncGenerator[Own]:
         )
         means = PoolMeans(connecting(Lanes(tasks, checked), Lanes(tasks, free)), tasks, ledger)
         reports = PoolReports(bus, here.process.name)
-        addresses = Addressing(secrets, os.environ)
+        keep = TokenKeeping(Path(config.data), secrets, (checked, free), tasks, bus.clock)
+        addresses = Addressing(secrets, os.environ, Authorizers(keep))
         pools = Pools(means, named, definitions, addresses, reports.changed)
         calls = ToolCaller(pools, bus, ResultStore(bus.blobs, config.shards))
         reports.pools = pools

@@ -85,14 +85,23 @@ class Secrets:
             ProblemError: ``unauthorized`` if there is no such secret for the tenant or the process
                 has no value for it; ``forbidden`` if it must not go to that place.
         """
+        entry = self.demand(name, tenant, field=field)
+        _demand_place(self._places[name], url, field)
+        return self._value(entry, name, field)
+
+    def demand(self, name: str, tenant: str, *, field: str = FIELD) -> SecretEntry:
+        """Return what is said of a secret that may serve a tenant.
+
+        Raises:
+            ProblemError: ``unauthorized``: there is none.
+        """
         entry = self._entries.get(name)
         if entry is None or not ({"*", tenant} & set(entry.tenants)):
             # One answer for both, or a tenant could learn the names of another's secrets.
             raise problem(
                 "unauthorized", f"There is no secret named {name} here: {HOW}", field=field
             )
-        _demand_place(self._places[name], url, field)
-        return self._value(entry, name, field)
+        return entry
 
     def is_operators(self, name: str) -> bool:
         """Whether the operator pays for what a secret buys."""

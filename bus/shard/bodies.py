@@ -19,7 +19,7 @@ from bus.config import Timing
 from bus.errors import ProblemError, TransientError
 from bus.ports import Bus, Journal
 from bus.shard.book import ShardBook
-from bus.tasks import loop_time, until_answered
+from bus.tasks import Wakeup, loop_time, until_answered
 from schemas.decision import Publish
 from schemas.entity import EntityAddress
 
@@ -76,6 +76,7 @@ class Leftovers:
         self._blobs = bus.blobs
         self._timing = timing
         self._ended: deque[tuple[int, str]] = deque(maxlen=MOST_WAITING)
+        self._has_ended = Wakeup()
 
     def touched(self, n: int, addresses: Iterable[EntityAddress]) -> None:
         """Note the bodies of what commit ``n`` has ended."""
@@ -87,6 +88,7 @@ class Leftovers:
             references = bodies(state) if state is not None else ()
             if references and ended(state):
                 self._ended.extend((n, each.name) for each in references)
+                self._has_ended.set()
 
     async def run(self) -> None:
         """Remove what is not needed until cancelled."""
@@ -101,6 +103,9 @@ class Leftovers:
                     await self._sweep()
             except TransientError as error:
                 log.warning("shard.bodies_not_removed", under=self._under, error=str(error))
+            if not self._ended:
+                await self._has_ended.wait(max(sweep_at - loop_time(), 0.0))
+            # What they have announced is settled some time after their end.
             await anyio.sleep(self._timing.housekeeping_seconds)
 
     async def _remove_ended(self) -> None:

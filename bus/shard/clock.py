@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from bus.errors import ClockError, UnavailableError
 from bus.ports import Clock, StoredMessage
-from bus.tasks import loop_time
+from bus.tasks import loop_clock
 
 TOLERANCE_SECONDS = 5.0
 """Clocks that are kept by NTP differ by milliseconds; more than this is a wrong clock."""
@@ -19,14 +19,15 @@ TOLERANCE_SECONDS = 5.0
 class ShardClock:
     """Tells the time of one shard from its last commit on. Used by one owner, for its life."""
 
-    __slots__ = ("_at", "_shard", "_since", "_wall", "_wall_at")
+    __slots__ = ("_at", "_shard", "_since", "_time", "_wall", "_wall_at")
 
     def __init__(self, shard: str, wall: Clock, last: datetime) -> None:
         self._shard = shard
         self._wall = wall
         self._wall_at = wall()
         self._at = last
-        self._since = loop_time()
+        self._time = loop_clock()
+        self._since = self._time()
 
     def __call__(self) -> datetime:
         """Return the present moment of the shard.
@@ -34,7 +35,7 @@ class ShardClock:
         Raises:
             UnavailableError: the process's clock has jumped; take the shard over again.
         """
-        since, wall = loop_time(), self._wall()
+        since, wall = self._time(), self._wall()
         elapsed = since - self._since
         jump = (wall - self._wall_at).total_seconds() - elapsed
         if not -TOLERANCE_SECONDS <= jump <= TOLERANCE_SECONDS:

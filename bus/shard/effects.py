@@ -148,7 +148,7 @@ class EffectSender:
     async def write_records(self) -> None:
         """Write records until cancelled."""
         while True:
-            await self._has_unwritten.wait(self._timing.housekeeping_seconds)
+            await self._has_unwritten.wait()
             await anyio.sleep(self._timing.record_delay_seconds)
             self._round += 1
             if self._unwritten:
@@ -176,6 +176,10 @@ class EffectSender:
         ]
 
     async def _write(self, due: Sequence[EntityAddress]) -> None:
+        if not due and not self._writing.locked():
+            # A round in which nothing has ended; a lock costs as much as the rest of it.
+            self._mark()
+            return
         # One after another: an older record, which may lack something, must not come last.
         async with self._writing:
             # The record of a former owner would stand where a newer one does; and the writer before

@@ -71,13 +71,18 @@ class Eraser:
             FencedError: the shard has another owner.
         """
         while True:
-            waits = LOOK_SECONDS if self._published else self._timing.housekeeping_seconds
-            await self._wakeup.wait(waits)
+            await self._wakeup.wait(self._pause())
             if self._resting:
                 self._has_room = await self._replace_states()
             if self._published:
                 await self._remove_messages()
                 self._hold()
+
+    def _pause(self) -> float | None:
+        """Return when to look again, in seconds; None until another entity is deleted."""
+        if self._published:
+            return LOOK_SECONDS
+        return self._timing.housekeeping_seconds if self._resting else None
 
     def _hold(self) -> None:
         self._sender.held = min((n for n, _ in self._published.values()), default=None)

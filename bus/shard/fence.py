@@ -9,7 +9,7 @@ from bus.codec import decode
 from bus.errors import FencedError, ProblemError
 from bus.ports import Journal
 from bus.shard.append import RETRY_SECONDS, append
-from bus.tasks import loop_time, until_answered
+from bus.tasks import loop_clock, until_answered
 from schemas.journal import Commit
 
 
@@ -26,6 +26,7 @@ class Fence:
         self.subject = subject
         self.epoch = epoch
         self._shown = -inf
+        self._time = loop_clock()
         self._asking = anyio.Lock(fast_acquire=True)
         self.is_down = False
         self.sequence = sequence
@@ -37,13 +38,13 @@ class Fence:
             FencedError: the shard has another owner.
             FullError: there is no room for it, and it is not stored.
         """
-        began = loop_time()
+        began = self._time()
         self.sequence = await append(self._journal, self.subject, commit, self.sequence)
         self._shown = began
 
     def was_ours(self, *, within: float) -> bool:
         """Say whether the shard is known to have been ours ``within`` the last seconds."""
-        return self._shown >= loop_time() - within
+        return self._shown >= self._time() - within
 
     async def confirm(self, *, within: float = 0.0) -> None:
         """Return if the shard was ours at most ``within`` seconds ago.
@@ -53,7 +54,7 @@ class Fence:
         Raises:
             FencedError: the shard has another owner.
         """
-        asked_at = loop_time()
+        asked_at = self._time()
         if self._shown < asked_at - within:
             async with self._asking:
                 if self._shown < asked_at - within:
@@ -69,7 +70,7 @@ class Fence:
         return not self.is_down
 
     async def _ask(self) -> None:
-        began = loop_time()
+        began = self._time()
         newest = await until_answered(partial(self._journal.last, self.subject), RETRY_SECONDS)
         if newest is None or _epoch(newest.data) != self.epoch:
             raise FencedError(self.subject, self.sequence)

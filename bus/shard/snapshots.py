@@ -15,7 +15,7 @@ from bus.shard.book import Picture, ShardBook
 from bus.shard.parts import Parts
 from bus.shard.purging import Purge
 from bus.streams.capacity import HISTORY_GOES, Rooms
-from bus.tasks import loop_time
+from bus.tasks import loop_clock
 from schemas.journal import SnapshotRef
 
 log = structlog.get_logger()
@@ -44,6 +44,7 @@ class Snapshots:
         self._purge = purge
         self._rooms = rooms
         self._timing = timing
+        self._time = loop_clock()
         self._busy = False
         self._not_before = 0.0
         self._pause = LEAST_PAUSE
@@ -96,7 +97,7 @@ class Snapshots:
         many commits or where history has to go, and the removal of what the one that is named
         makes superfluous.
         """
-        if self._busy or loop_time() < self._not_before:
+        if self._busy or self._time() < self._not_before:
             return
         pressed = self._rooms.pressed
         takes = self._is_snapshot_due(book, pressed=pressed)
@@ -120,8 +121,8 @@ class Snapshots:
             self._erase_at = None
             return False
         if self._erase_at is None:
-            self._erase_at = loop_time() + self._timing.erase_seconds
-        return newest < book.deleted and loop_time() >= self._erase_at
+            self._erase_at = self._time() + self._timing.erase_seconds
+        return newest < book.deleted and self._time() >= self._erase_at
 
     def _is_untidy(self, named: SnapshotRef | None, *, pressed: bool) -> bool:
         """Say whether there may be something to remove. After a take-over nobody knows."""
@@ -143,7 +144,7 @@ class Snapshots:
             await self._pace(pressed=pressed)
         except TransientError as error:
             log.warning("shard.not_tidied", subject=self._subject, error=str(error))
-            self._not_before = loop_time() + RETRY_SECONDS
+            self._not_before = self._time() + RETRY_SECONDS
         finally:
             self._busy = False
 
@@ -167,5 +168,5 @@ class Snapshots:
         if not pressed:
             return
         await self._rooms.look()
-        self._not_before = loop_time() + self._pause
+        self._not_before = self._time() + self._pause
         self._pause = min(2 * self._pause, MOST_PAUSE) if self._rooms.pressed else LEAST_PAUSE

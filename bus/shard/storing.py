@@ -12,7 +12,7 @@ from bus.shard.blob_names import blobs_under
 from bus.shard.fence import Fence
 from bus.shard.snapshots import Snapshots
 from bus.streams.capacity import TURNS_STOP, Rooms
-from bus.tasks import loop_time
+from bus.tasks import loop_clock
 from schemas.journal import Commit, Entry, SnapshotRef
 
 ENTRY_BYTES = 400
@@ -33,6 +33,7 @@ class Storing:
         self._rooms = rooms
         self._blobs = blobs
         self._timing = timing
+        self._time = loop_clock()
 
     async def compacted(self, entries: Sequence[Entry], n: int) -> tuple[list[Entry], int]:
         """Return the entries as commit ``n`` stores them, and how many bytes they take in it."""
@@ -56,7 +57,7 @@ class Storing:
             FencedError: the shard has another owner.
             FullError: there was no room for long. The shard is taken over again, without the turn.
         """
-        room, until = self._rooms.journal, loop_time() + self._timing.full_seconds
+        room, until = self._rooms.journal, self._time() + self._timing.full_seconds
         while True:
             if not commit.entries or room.fits(size):
                 try:
@@ -71,7 +72,7 @@ class Storing:
                 await self._snapshots.make_room(commit.snapshot, named, settled())
             if not commit.entries:
                 return False
-            if loop_time() > until:
+            if self._time() > until:
                 raise FullError(self._fence.subject, "there is no room for a commit")
             await anyio.sleep(RETRY_SECONDS)
 

@@ -25,12 +25,14 @@ OURS = {
     "bus/projection/file.py": "events of journals",
     "bus/streams/api.py": "answers of nats-server",
     "schemas/bills.py": "answers of owners",
+    "schemas/callbacks.py": "answers of owners",
     "schemas/pricing/book.py": "books, whose rows are decoded one by one",
     "schemas/pricing/lazy_book.py": "rows of such a book",
 }
 
 FILES_OF_OURS = {
     "actors/pricing/adapters/shipped.py": "overlays of the package",
+    "actors/fleet/fork_server.py": "where the arguments of this process lie",
     "actors/mcp_pool/adapters/processes.py": "what the system tells of processes",
     "bus/kv/prices.py": "the book of the package",
     "bus/runtime/process.py": "what the system tells of this process",

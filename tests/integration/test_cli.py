@@ -418,6 +418,9 @@ TRIED_ELSEWHERE = {
         "tests/integration/test_mcp_pool.py::"
         "test_questions_are_answered_by_a_server_that_the_pool_has_started"
     ),
+    "callboard mcp login notes": (
+        "tests/unit/cli/test_mcp_login.py::test_a_login_is_kept_and_forgotten"
+    ),
     "OPENAI_ADMIN_KEY=… callboard costs reconcile openai --since 2026-11-01": (
         "tests/integration/test_reconciliation.py::"
         "test_the_command_says_what_differs_and_nothing_where_all_agree"

@@ -306,7 +306,7 @@ def test_a_real_model_passes_the_battery_in_every_format(
     local_model: str, named: list[str], limit: str, schema: str
 ):
     # It counts for ever, so its answers are kept short.
-    bounds = ("--temperature", "0", "--max-tokens", "160")
+    bounds = ("--temperature", "0", "--max-tokens", "110")
 
     found = verdicts(checked(*named, "--base-url", local_model, *bounds))
 

@@ -24,7 +24,7 @@ LARGE = msgspec.structs.replace(TIMING, blob_bytes=2000, entities_in_memory=2)
 
 async def test_executions_end_in_a_journal_for_a_fraction_of_them(tmp_path: Path):
     async with nats_world(local_server(tmp_path), ("execution",), TIMING) as world:
-        load = await fills_and_goes_on(world, 2000, TIMING)
+        load = await fills_and_goes_on(world, 1000, TIMING)
 
     assert set(load.refused) == {STREAM}
 

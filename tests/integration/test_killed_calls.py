@@ -93,6 +93,7 @@ async def test_no_call_is_silently_made_twice_when_its_pool_is_killed(tmp_path: 
 async def _begun(client: PlainClient) -> str:
     provider = {"type": "scripted", "responses": script(), "delay_ms": 0}
     agent = {"id": "payer", "provider": provider, "tools": ["counter"]}
+    await client.reached("counter")
     applied = await client.ask("agents.apply", agent)
     assert applied.get("type") != "problem", applied
     begun = await client.ask("agents.execute", {"agent_id": "payer", "task": "Pay them."})

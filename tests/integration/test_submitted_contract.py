@@ -151,10 +151,7 @@ async def prepared(client: PlainClient) -> PlainClient:
         await client.ask("agents.execute", {"agent_id": "working", "task": "t", **over})
         await client.ended(over["id"])
     await client.ask("mcp.servers.apply", {"id": "gone", "server": {"url": "http://127.0.0.1:9"}})
-    with anyio.fail_after(SECONDS):
-        # Its program takes seconds to start where all processors are busy.
-        while (await client.ask("tools.list", {"patterns": ["guide"]}))["unreachable"]:
-            await anyio.sleep(0.2)
+    await client.reached("guide")
     tools = [{"server": "guide", "requires_approval": True}]
     asker = await client.ask("agents.apply", {"id": "asker", "provider": ASKING, "tools": tools})
     assert asker.get("type") != "problem", asker

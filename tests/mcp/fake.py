@@ -311,6 +311,9 @@ class LeanServer(asyncio.Protocol):
             self._transport.write(self._answer(body))
 
     def _answer(self, body: bytes) -> bytes:
+        if not body:
+            # The end of a session, by DELETE.
+            return _response(200, b"")
         number, method = _ID.search(body), _METHOD.search(body)
         if number is None or method is None:
             return _response(202, b"")

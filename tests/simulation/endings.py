@@ -13,7 +13,7 @@ from bus.ports import Resting
 from bus.shard.book import ShardBook
 from bus.streams.spec import CONVERSATIONS, EVENTS, LIVE, RECORDS
 from schemas.attempts import OutcomeLearned, WorkClaimed, WorkStarted
-from schemas.callbacks import CalledBack
+from schemas.callbacks import CalledBack, WaitOver, WaitStopped
 from schemas.decision import Left
 from schemas.entity import EntityAddress
 from schemas.executions import ENDED
@@ -47,6 +47,8 @@ AFTER_THE_END = (
     CalledBack,
     ExecutionDeleted,
     OutcomeLearned,
+    WaitOver,
+    WaitStopped,
 )
 TERMINALS = (ExecutionCompleted, ExecutionFailed, ExecutionCancelled, ExecutionTimedOut)
 
@@ -66,11 +68,11 @@ def _has_ended(state: Any) -> bool:
         transfers = state.transfers.values()
         return all(each.phase in ("delivered", "called_off") for each in transfers)
     if isinstance(state, waiting.Parent):
-        return not waiting.has_waits(state)
+        return not waiting.is_waiting(state.waits)
     if isinstance(state, WorkflowInstance | ArmedCrons):
         return workflows.is_over(state)
     is_told = all(bill.phase == "held" for bill in state.spend.bills)
-    return state.status in ENDED and is_told
+    return state.status in ENDED and is_told and not waiting.is_waiting(state.waits)
 
 
 def faults_of_execution(history: list[ExecutionEvent]) -> Iterator[str]:

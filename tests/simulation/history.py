@@ -20,7 +20,7 @@ from bus.ids import new_id
 from bus.ports import Bus, Resting
 from bus.shard.recovery import Recovered, take_over
 from schemas.triggers import TRIGGER_ENTITY
-from tests.simulation import ledger, lending, spending, tools, waiting, workflows
+from tests.simulation import delegation, ledger, lending, spending, tools, waiting, workflows
 from tests.simulation.account import ENTITY, account_entity
 from tests.simulation.chance import Chance
 from tests.simulation.endings import (
@@ -74,13 +74,15 @@ class History(NamedTuple):
 class Story(NamedTuple):
     """What a history is about: what its seed has in store, and the entities it happens to.
 
-    One that is ``bounded`` has small journals in some of its histories.
+    One that is ``bounded`` has small journals in some of its histories. In one that ``begins``
+    workers begin executions for others.
     """
 
     plan_of: Callable[[int], list[Event]]
     entities: Callable[[], Sequence[AnyEntity]]
     faults: Callable[[Judge], Iterator[str]] = lambda _: iter(())
     bounded: bool = False
+    begins: bool = False
 
 
 FLEET = Story(plan_of, lambda: (EXECUTION, account_entity()), bounded=True)
@@ -90,6 +92,9 @@ PLATFORM = Story(lending.plan_of, lending.entities, lending.faults_of_lending)
 WAITING = Story(waiting.plan_of, waiting.entities, waiting.faults_of_waiting)
 WORKFLOWS = Story(workflows.plan_of, workflows.entities, workflows.faults_of_workflows)
 TOOLS = Story(tools.plan_of, tools.entities, tools.faults_of_tools)
+DELEGATION = Story(
+    delegation.plan_of, delegation.entities, delegation.faults_of_delegation, begins=True
+)
 STORIES = {
     "fleet": FLEET,
     "ledger": LEDGER,
@@ -97,6 +102,7 @@ STORIES = {
     "platform": PLATFORM,
     "waiting": WAITING,
     "tools": TOOLS,
+    "delegation": DELEGATION,
     "workflows": WORKFLOWS,
 }
 
@@ -107,7 +113,7 @@ def play(seed: int, only: frozenset[str] | None = None, story: Story = FLEET) ->
     trace = Trace(loop.time)
     chance = Chance(seed, only)
     timing = bounded(timing_of(seed), seed) if story.bounded else timing_of(seed)
-    world = World(timing, chance, trace, story.entities())
+    world = World(timing, chance, trace, story.entities(), begins=story.begins)
     plan = story.plan_of(seed)
     random.seed(seed)
     broken = world.judge.broken

@@ -338,7 +338,7 @@ PLANTED = (
     Planted("entities leave unstored", "bus.shard.rest.Rest._write", believe_stored, 40),
     Planted("entities do not come back", "bus.shard.rest.Rest.wake", not_done, 80, 31),
     Planted(
-        "a zombie writes states", "bus.memory.states.MemoryStateStore.write", write_anyhow, 250, 52
+        "a zombie writes states", "bus.memory.states.MemoryStateStore.write", write_anyhow, 250, 120
     ),
     Planted(
         "bodies of what is open are swept", "bus.shard.bodies.Leftovers._sweep", sweep_all, 20, 5
@@ -348,7 +348,7 @@ PLANTED = (
         "bus.shard.bodies.Leftovers._remove_ended",
         remove_at_the_end,
         80,
-        22,
+        3,
     ),
     Planted("any attempt counts", "schemas.attempts.Attempts.is_current", any_attempt, 600, 510),
     Planted("the clock goes back", "bus.shard.clock.max", newest_reading, 80, 22),

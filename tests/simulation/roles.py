@@ -26,7 +26,7 @@ from schemas.terms import TERMS_STORE
 from schemas.triggers import TRIGGER_ENTITY
 from schemas.usage import Usage
 from schemas.work import Done, WorkFailure, WorkItem
-from tests.simulation import account, ledger, waiting, workflows
+from tests.simulation import account, delegation, ledger, waiting, workflows
 from tests.simulation.judge import AnyEntity, Judge
 from tests.simulation.network import SiteBucket
 from tests.simulation.paying import Writer
@@ -119,9 +119,7 @@ def owner_parts(
     return hosts, parts
 
 
-def worker_parts(
-    site: Site, bus: Bus, timing: Timing, judge: Judge, *, pays: bool
-) -> Sequence[Part]:
+def worker_parts(site: Site, bus: Bus, timing: Timing, judge: Judge, *, pays: bool) -> list[Part]:
     """Return the parts of a process that generates answers and delivers money."""
     executions = WatchedOwners(bus, "execution", timing, judge, site)
     money = WatchedOwners(bus, ledger.ENTITY, timing, judge, site)
@@ -158,6 +156,20 @@ def worker_parts(
     ]
 
 
+def begin_parts(site: Site, bus: Bus, timing: Timing, judge: Judge) -> list[Part]:
+    """Return the part of a process that begins executions for others."""
+    owners = WatchedOwners(bus, "execution", timing, judge, site)
+    beginning = Worker(
+        delegation.begin_job(site, owners),
+        owners_of({"execution": owners}),
+        site.name,
+        bus,
+        timing,
+        capacity=3,
+    )
+    return [Part(name="begin", kind=PartKind.WORKER, run=beginning.run, drain=beginning.drain)]
+
+
 def workflow_parts(site: Site, bus: Bus, timing: Timing, judge: Judge) -> Sequence[Part]:
     """Return the parts of a process that makes requests and begins instances for workflows."""
     owners = {
@@ -190,14 +202,15 @@ def _generation(site: Site, judge: Judge, bus: Bus, writer: Writer | None) -> Jo
         if writer is not None:
             return await _written(writer, item.body)
         await anyio.sleep(random.choice([0.0, 0.1, 1.0]) * random.random())
-        hear(judge, item.body)
+        if _has_tools(item.body):
+            hear(judge, item.body)
         lot = random.random()
         if lot < 0.1:
             no = Problem(code="provider_error", message="no", retryable=True)
             return _failed(item.body, bus, no)
         if lot < 0.15:
             raise ProblemError(Problem(code="internal", message="a crash"))
-        calls = asked(item.body.execution_id, item.body.step) if item.body.tools else []
+        calls = _calls(item.body) if item.body.tools else []
         return _finished(item.body, bus, calls)
 
     def stopped(item: WorkItem[GenerateWork]) -> FailGeneration:
@@ -205,6 +218,16 @@ def _generation(site: Site, judge: Judge, bus: Bus, writer: Writer | None) -> Jo
         return writer.failed(item.body, problem) if writer else _failed(item.body, bus, problem)
 
     return Job(queue="generate", body_type=GenerateWork, handle=handle, stopped=stopped)
+
+
+def _calls(work: GenerateWork) -> list[ToolCall]:
+    asks = asked if _has_tools(work) else delegation.asked
+    return asks(work.execution_id, work.step)
+
+
+def _has_tools(work: GenerateWork) -> bool:
+    """Say whether an execution calls tools of servers: it has another name than one that runs."""
+    return work.execution_id.startswith("e")
 
 
 async def _written(writer: Writer, work: GenerateWork) -> Report:

@@ -71,7 +71,7 @@ PLANTED = (
     Planted("a block is closed in silence", f"{CORE}.escrow._closed", close_in_silence, 10),
     Planted("what was spent is not told", f"{CORE}.escrow._closed", close_as_unspent, 10),
     Planted("a recall is ignored", f"{CORE}.blocks._recalled", give_nothing_back, 30, 316),
-    Planted("nothing unused is given back", f"{CORE}.blocks._unused", give_nothing_back, 20, 6),
+    Planted("nothing unused is given back", f"{CORE}.blocks._unused", give_nothing_back, 20, 10),
 )
 
 

@@ -52,7 +52,7 @@ AGENTS, PRICING = "actors.agents.core", "actors.pricing.core"
 PLANTED = (
     Planted("nobody waits for leave", f"{AGENTS}.decisions.begin", begin_at_once, 10),
     Planted("bills are forgotten", "schemas.spend.Spend.asking", property(forget_bills), 10),
-    Planted("holds are not let go", "schemas.spend.Spend.end", keep_the_hold, 20),
+    Planted("holds are not let go", "schemas.spend.Spend.end", keep_the_hold, 20, 4),
     Planted("late usage is lost", f"{AGENTS}.decisions._settle_late", hear_nothing, 20, 3),
     Planted(
         "lapses and bills both count",

@@ -10,6 +10,7 @@ from schemas.ledger import ACCOUNT_KEY
 from schemas.lifecycle import Accept, Cancel, Delete, Look, Origin
 from schemas.llm import GenerateRequest, ModelConfig
 from schemas.providers import Scripted
+from schemas.tools import ToolPlan
 from tests.simulation import account, ledger, waiting
 from tests.simulation.lending import Borrower
 from tests.simulation.prompts import Prompts, is_large
@@ -78,6 +79,7 @@ class User:
         waits: bool = False,
         *,
         tools: bool = False,
+        plan: ToolPlan | None = None,
     ) -> None:
         origin = Origin(
             tenant=TENANT,
@@ -99,7 +101,7 @@ class User:
             request=request,
             timeout_seconds=timeout,
             spending=spending,
-            tools=PLAN if tools else None,
+            tools=PLAN if tools else plan,
         )
         if spending is None and is_large(key, digest):
             body = await self._prompts.stored(body, patience=PATIENCE)

@@ -158,15 +158,15 @@ def parent_entity() -> Entity[Parent, Command, ParentEvent]:
         effects=effects,
         announce=lambda _before, _event, _after: (),
         due=lambda state: state.waits.due(),
-        ended=lambda state: not has_waits(state),
+        ended=lambda state: not is_waiting(state.waits),
         answered=answered,
         tick=Ring(),
     )
 
 
-def has_waits(state: Parent) -> bool:
+def is_waiting(waits: Waits) -> bool:
     """Say whether anything is still waited for."""
-    return any(True for _ in pages.values(state.waits.known))
+    return any(True for _ in pages.values(waits.known))
 
 
 # Histories

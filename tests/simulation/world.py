@@ -38,6 +38,7 @@ from tests.simulation.roles import (
     SiteRuntime,
     WatchedOwners,
     WatchedTerms,
+    begin_parts,
     owner_parts,
     worker_parts,
     workflow_parts,
@@ -54,7 +55,13 @@ class World:
     """Three owners, two workers, a place from which users ask, and all their trouble."""
 
     def __init__(
-        self, timing: Timing, chance: Chance, trace: Trace, entities: Sequence[AnyEntity]
+        self,
+        timing: Timing,
+        chance: Chance,
+        trace: Trace,
+        entities: Sequence[AnyEntity],
+        *,
+        begins: bool = False,
     ) -> None:
         self.timing = timing
         self.chance = chance
@@ -67,6 +74,7 @@ class World:
         self.judge = Judge(entities, self.bus.blobs.kept)
         self.entities = self.judge.entities
         names = {entity.name for entity in entities}
+        self._begins = begins
         self._has_workflows = INSTANCE_ENTITY in names
         self._pays = {"execution", ledger.ENTITY} <= names
         store.judge = states.judge = self.judge
@@ -200,6 +208,7 @@ class World:
             parts = workflow_parts(site, bus, self.timing, self.judge)
         else:
             parts = worker_parts(site, bus, self.timing, self.judge, pays=self._pays)
+            parts += begin_parts(site, bus, self.timing, self.judge) if self._begins else []
         runtime = SiteRuntime(parts, self.timing)
         site.leave = runtime.stop
         try:

@@ -1,7 +1,8 @@
 """What a definition must hold beyond its types. Each check returns the first problem it finds."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -18,14 +19,19 @@ from schemas import credentials
 from schemas.addresses import header_fault, url_fault
 from schemas.agents import AgentDefinition
 from schemas.ids import TOKEN_PATTERN
+from schemas.llm import JsonSchemaFormat, ModelConfig
 from schemas.problems import Problem
 from schemas.provider_specs import spec_of
 from schemas.providers import Scripted, path_fault
 from schemas.refusals import refusals
+from schemas.schema_faults import schema_fault
 from schemas.steps import Steps, at_once
 
 MAX_DEFINITION_BYTES = 512 * 1024
 """A definition as JSON: half of what a message carries by default, because others hold it."""
+
+MAX_SCHEMA_CHECKS = 10_000
+"""Units of work (``schemas.json_schema``) to see that a schema is one: some thousand properties."""
 
 MAX_HEADERS = 32
 
@@ -50,7 +56,23 @@ def checking(definition: AgentDefinition) -> Steps[Problem | None]:
         if found is not None:
             return found
         yield
+    for path, schema in _schemas(definition):
+        fault = yield from schema_fault(schema, own=False, checks=MAX_SCHEMA_CHECKS)
+        if fault is not None:
+            return _problem(f"{path}.{fault.path}".rstrip("."), fault.message)
     return None
+
+
+def _schemas(definition: AgentDefinition) -> Iterator[tuple[str, Any]]:
+    """Yield each JSON Schema with its path: of the tools' arguments, and of what is answered."""
+    for place, tool in enumerate(definition.tools):
+        yield f"tools.{place}.parameters", tool.parameters
+    configs: list[tuple[str, ModelConfig | None]] = [("config", definition.config)]
+    fallbacks = enumerate(definition.policy.fallbacks)
+    configs += [(f"policy.fallbacks.{place}.config", each.config) for place, each in fallbacks]
+    for path, config in configs:
+        if config is not None and isinstance(config.response_format, JsonSchemaFormat):
+            yield f"{path}.response_format.schema", config.response_format.schema
 
 
 def _id(definition: AgentDefinition) -> Problem | None:

@@ -11,7 +11,13 @@ from actors.agents.core.keeping import is_gone
 from actors.agents.core.outward import record, stream_of
 from actors.agents.core.prompts import lacking
 from actors.agents.core.state import FIRST_STEP, Execution, end_of
-from actors.agents.core.tool_rounds import answered, by_person, called_alone, on_work
+from actors.agents.core.tool_rounds import (
+    answered,
+    by_person,
+    called_alone,
+    on_child,
+    on_work,
+)
 from actors.agents.core.tool_rounds import tick as tick_tools
 from actors.agents.core.tool_state import is_call
 from schemas.attempts import (
@@ -25,8 +31,16 @@ from schemas.attempts import (
     may_fail_again,
     replace,
 )
+from schemas.beginnings import HasBegun
 from schemas.bills import AccountAnswered, Bill
-from schemas.callbacks import CallbackAnswered, CalledBack, Inquire, Pending
+from schemas.callbacks import (
+    CallbackAnswered,
+    CalledBack,
+    Ended,
+    Inquire,
+    Pending,
+    WaitAnswered,
+)
 from schemas.decision import Decision, refuse
 from schemas.executions import ExecutionHandle, ExecutionStatus
 from schemas.lifecycle import (
@@ -77,8 +91,10 @@ def decide(state: Execution | None, command: ExecutionCommand, now: datetime) ->
     match command:
         case FinishGeneration():
             return _finish(state, command, now)
-        case Claim() | Lost() | WorkFailure() | Stopped() | FinishTool():
+        case Claim() | Lost() | WorkFailure() | Stopped() | FinishTool() | HasBegun():
             return _on_work(state, command, now)
+        case Ended() | WaitAnswered():
+            return on_child(state, command, now)
         case AccountAnswered():
             return _account_answered(state, command, now)
         case CallbackAnswered():
@@ -110,7 +126,7 @@ def _by_user(state: Execution, command: Cancel | Delete | Look | Decide, now: da
 
 def _on_work(
     state: Execution,
-    command: Claim | Lost | FailGeneration | FinishTool | WorkFailure | Stopped,
+    command: Claim | Lost | FailGeneration | FinishTool | HasBegun | WorkFailure | Stopped,
     now: datetime,
 ) -> Decision:
     """Decide on what a worker or the bus says of an attempt that brought no answer."""
@@ -125,7 +141,7 @@ def _on_work(
             return _fail(state, command, now)
         case WorkFailure():
             return _fail(state, _told(command, now), now)
-        case FinishTool():
+        case FinishTool() | HasBegun():
             return Decision(reply=Settled(accepted=False))
 
 

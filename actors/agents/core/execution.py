@@ -18,10 +18,19 @@ from actors.agents.core.state import (
 )
 from actors.agents.core.sums import added, found
 from actors.agents.core.tool_state import ToolRounds, alone, answer_of
+from actors.agents.core.tool_waits import attempted, waiting
 from schemas.attempts import Attempts, OutcomeLearned, WorkClaimed
 from schemas.bills import grown
 from schemas.bodies import BodyReference
-from schemas.callbacks import CalledBack
+from schemas.callbacks import (
+    CalledBack,
+    WaitBegun,
+    WaitEvent,
+    WaitLooked,
+    WaitOver,
+    WaitPending,
+    WaitStopped,
+)
 from schemas.executions import ExecutionStatus, LogEntry
 from schemas.lifecycle import (
     NO_POLICY,
@@ -36,6 +45,7 @@ from schemas.lifecycle import (
     ExecutionFailed,
     ExecutionTimedOut,
     GenerationFinished,
+    ToolBegan,
     ToolDecided,
     ToolEvent,
     ToolFailed,
@@ -90,7 +100,8 @@ def due(state: Execution) -> datetime | None:
     billed = state.spend.due(state.ended_at)
     if state.ended_at is not None:
         return billed
-    moments = (state.attempts.due(), billed, *_own_due(state))
+    looks = state.waits.due() if state.waits.times else None
+    moments = (state.attempts.due(), billed, looks, *_own_due(state))
     return min((each for each in moments if each is not None), default=None)
 
 
@@ -137,15 +148,20 @@ def _apply(state: Execution, event: ChangeEvent) -> Execution:
             return _apply_other(state, event)
 
 
-def _apply_other(state: Execution, event: ToolEvent | CalledBack | ExecutionDeleted) -> Execution:
+def _apply_other(
+    state: Execution, event: ToolEvent | WaitEvent | CalledBack | ExecutionDeleted
+) -> Execution:
     match event:
         case CalledBack():
             return msgspec.structs.replace(state, reply_to=None, end=None)
         case ExecutionDeleted():
             return msgspec.structs.replace(state, deleted_at=event.at)
+        case WaitBegun() | WaitPending() | WaitLooked() | WaitStopped() | WaitOver():
+            return msgspec.structs.replace(state, waits=state.waits.apply(event))
         case (
             ToolsCalled()
             | ToolStarted()
+            | ToolBegan()
             | ToolFinished()
             | ToolFailed()
             | ToolRefused()
@@ -298,9 +314,8 @@ def _restored(state: Execution, prompt: BodyReference) -> Execution:
 def _tools_changed(state: Execution, event: ToolEvent) -> Execution:
     if state.tools is None:
         return state
-    rounds, attempts, spend = state.tools.apply(event, state.answer), state.attempts, state.spend
-    if isinstance(event, ToolStarted | ToolFinished | ToolFailed | OutcomeLearned):
-        attempts = attempts.apply(event)
+    rounds, spend = state.tools.apply(event, state.answer), state.spend
+    attempts = attempted(state.attempts, event)
     if isinstance(event, ToolFinished) and event.charges:
         spend = spend.settle(
             event.work,
@@ -318,6 +333,7 @@ def _tools_changed(state: Execution, event: ToolEvent) -> Execution:
         tools=rounds,
         attempts=attempts,
         spend=spend,
+        waits=waiting(state, event),
         started_at=state.started_at or started,
         deadline=state.deadline + waited if waited else state.deadline,
         next_segment=rounds.next_segment(event) or state.next_segment,
@@ -399,6 +415,7 @@ def _ended(
         status=status,
         attempts=attempts,
         tools=_ended_tools(state, event.at, attempts),
+        waits=state.waits.stopped(event.at) if state.waits.known else state.waits,
         request=None,
         policy=NO_POLICY,
         spend=state.spend.end(completed_by),

@@ -27,7 +27,8 @@ def _of_tool(result: ToolResult) -> EndOutcome:
     else:
         told = _told(tool_turns.text_of(result), is_json=False)
     cut = told.truncated or result.truncated or result.reference is not None
-    return msgspec.structs.replace(told, truncated=cut, is_error=result.is_error)
+    size = result.bytes or told.bytes
+    return msgspec.structs.replace(told, truncated=cut, bytes=size, is_error=result.is_error)
 
 
 def _told(text: str, *, is_json: bool) -> EndOutcome:
@@ -37,7 +38,8 @@ def _told(text: str, *, is_json: bool) -> EndOutcome:
         return EndOutcome(value=msgspec.Raw(data))
     fits = len(data) * _MOST_ESCAPED <= MOST_TOLD_BYTES
     beginning = text if fits else tool_turns.cut(text, MOST_TOLD_BYTES)
-    return EndOutcome(text=beginning, truncated=len(beginning) < len(text))
+    cut = len(beginning) < len(text)
+    return EndOutcome(text=beginning, truncated=cut, bytes=len(data) if cut else 0)
 
 
 _MOST_ESCAPED = 6

@@ -24,7 +24,7 @@ from actors.agents.core.tool_state import ToolRounds
 from schemas.attempts import Attempt, Attempts
 from schemas.base import Internal
 from schemas.bodies import BodyReference
-from schemas.callbacks import Ended, EndOutcome
+from schemas.callbacks import Ended, EndOutcome, Waits
 from schemas.executions import RECORD_SUBJECT, ExecutionStatus, LogEntry
 from schemas.lifecycle import (
     EXECUTION_ENTITY,
@@ -45,6 +45,7 @@ Phase = Literal["accepted", "reserving", "generating", "calling", "backing_off",
 
 FIRST_STEP = "1"
 NOTHING_SPENT = Spend()
+NO_WAITS = Waits()
 
 
 class Asked(Internal):
@@ -61,8 +62,9 @@ class Execution(Internal):
     alternative that the current attempt begins with, or that has answered. ``why`` says why an
     attempt is made that waits for its hold. ``spend`` has the bills of all attempts. A large
     request is in ``prompt``, and with it a long task, also after the end. ``end`` is what
-    ``reply_to`` is told, until it has answered. Of one that is deleted there is a tombstone, at
-    ``deleted_at``: who has asked, when, and what is paid for it.
+    ``reply_to`` is told, until it has answered. ``waits`` are for executions that calls have begun.
+    Of one that is deleted there is a tombstone, at ``deleted_at``: who has asked, when, and what is
+    paid for it.
     """
 
     origin: Origin
@@ -96,6 +98,7 @@ class Execution(Internal):
     prompt: BodyReference | None = None
     deleted_at: datetime | None = None
     tools: ToolRounds | None = None
+    waits: Waits = NO_WAITS
 
     @property
     def current(self) -> Attempt | None:

@@ -8,9 +8,16 @@ import msgspec
 from actors.agents.core.state import Execution
 from actors.agents.core.tool_state import RoundCall
 from schemas import tool_turns
-from schemas.lifecycle import ExecutionEvent, ToolFailed, ToolFinished, ToolRefused, ToolsCalled
+from schemas.lifecycle import (
+    ExecutionEvent,
+    ToolBegan,
+    ToolFailed,
+    ToolFinished,
+    ToolRefused,
+    ToolsCalled,
+)
 from schemas.llm import ChatMessage
-from schemas.streams import ApprovalRequested, ToolReturned
+from schemas.streams import ApprovalRequested, ToolProgressed, ToolReturned, first_progress
 from schemas.tools import Turn
 
 SHOWN_CHARACTERS = 4096
@@ -22,8 +29,13 @@ KEPT_BYTES = 256 * 1024
 
 def tools_told(
     event: ExecutionEvent, after: Execution
-) -> Iterator[ToolReturned | ApprovalRequested]:
-    """Yield what the stream is told of an event, each in a segment of its own."""
+) -> Iterator[ToolReturned | ApprovalRequested | ToolProgressed]:
+    """Yield what the stream is told of an event, each in a segment of its own.
+
+    That an agent has begun to run is told where a process tells how far a server's tool has come.
+    """
+    if isinstance(event, ToolBegan):
+        yield from _running(event, after)
     if isinstance(event, ToolsCalled):
         yield from _requested(event, after)
     if isinstance(event, ToolFinished | ToolFailed | ToolRefused):
@@ -50,6 +62,23 @@ def _requested(event: ToolsCalled, after: Execution) -> Iterator[ApprovalRequest
         )
 
 
+def _running(event: ToolBegan, after: Execution) -> Iterator[ToolProgressed]:
+    call = after.tools.call(event.work) if after.tools is not None else None
+    if call is None:
+        return
+    yield ToolProgressed(
+        execution_id=after.origin.execution_id,
+        segment=after.segment,
+        sequence=first_progress(call.place, event.attempt),
+        at=event.at,
+        step=int(after.step),
+        call_id=call.id,
+        tool_name=call.name,
+        progress=0,
+        child=call.child,
+    )
+
+
 def _returned(after: Execution, call: RoundCall, segment: int, at: datetime) -> ToolReturned:
     text, truncated = call.text, False
     if call.result is not None:
@@ -66,6 +95,8 @@ def _returned(after: Execution, call: RoundCall, segment: int, at: datetime) -> 
         is_error=call.outcome != "ok",
         content=text,
         truncated=truncated,
+        child=call.child,
+        cost=call.cost,
     )
 
 

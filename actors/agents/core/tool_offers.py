@@ -9,10 +9,20 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from schemas.agents import AgentDefinition, AgentLimits, AgentTool
+from actors.agents.core import delegation
+from actors.agents.core.patterns import matches
+from schemas.agents import AgentDefinition, AgentLimits, AgentSummary, AgentTool
+from schemas.identity import Principal
 from schemas.llm import AnswerWarning, ToolDefinition
 from schemas.problems import Problem
-from schemas.tools import OfferedTool, ServerTool, ToolLimits, ToolList, ToolPlan
+from schemas.tools import (
+    AGENTS_SERVER,
+    OfferedTool,
+    ServerTool,
+    ToolLimits,
+    ToolList,
+    ToolPlan,
+)
 
 MOST_OFFERED = 128
 """Tools of one execution: providers take no more."""
@@ -21,6 +31,9 @@ MOST_DESCRIPTION = 1024
 """Characters of a description; OpenAI takes no more."""
 
 MOST_NAME = 64
+
+CALL_SECONDS = 60.0
+"""How long a call of a server's tool may take, unless its agent says so."""
 
 _OTHER = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -38,7 +51,9 @@ class ToolOffers(NamedTuple):
 
 class _Granted(NamedTuple):
     tool: ServerTool
-    by: AgentTool
+    seconds: float
+    needs_approval: bool
+    agents: Sequence[str] = ()
 
 
 class ServerNames(NamedTuple):
@@ -48,30 +63,47 @@ class ServerNames(NamedTuple):
     certain: list[str]
 
 
+_NO_SERVERS = ServerNames([], [])
+
+
 def servers(definition: AgentDefinition) -> ServerNames:
     """Return of which servers an agent may use tools."""
-    named = (tool.server or tool.name for tool in definition.tools if _may_be_server(tool))
-    certain = {tool.server for tool in definition.tools if tool.server is not None}
+    if not definition.tools:
+        return _NO_SERVERS
+    others = [tool for tool in definition.tools if not delegation.is_delegation(tool)]
+    named = (tool.server or tool.name for tool in others if _may_be_server(tool))
+    certain = {tool.server for tool in others if tool.server is not None}
     return ServerNames(sorted({name for name in named if name is not None}), sorted(certain))
 
 
-def offers(definition: AgentDefinition, listed: ToolList) -> ToolOffers | Problem:
+def offers(
+    definition: AgentDefinition,
+    listed: ToolList,
+    agents: Sequence[AgentSummary] = (),
+    by: Principal | None = None,
+) -> ToolOffers | Problem:
     """Return what is offered; ``listed`` are the tools of the servers that were asked for.
 
-    A server that was not heard is a warning. Refuses with ``unavailable`` where nothing is left of
-    what the agent may use of servers.
+    ``agents`` are those of the tenant, where one may run others in the name of ``by``. A server
+    that was not heard is a warning. Refuses with ``unavailable`` where nothing is left of what the
+    agent may use of servers.
     """
-    known = {tool.server for tool in listed.tools} | set(listed.unreachable)
+    if not definition.tools:
+        return ToolOffers([])
+    known = {tool.server for tool in listed.tools} | {*listed.unreachable, AGENTS_SERVER}
     own = [tool for tool in definition.tools if tool.name is not None and tool.name not in known]
     own += [tool for tool in definition.tools if tool.name in known and not _may_be_server(tool)]
-    granted = list(_granted(definition, listed, own))
+    runs = delegation.allowed(definition, agents)
+    granted = [*_running(definition, runs), *_granted(definition, listed, own)]
     unknown = [name for name in servers(definition).certain if name not in known]
     missing = [name for name in servers(definition).all if name in listed.unreachable]
     if (missing or unknown) and not granted:
         return _nothing(missing, unknown)
+    nobody = delegation.delegates(definition) and not runs
+    warnings = [_warning("there is no other agent that may be run")] if nobody else []
     described = [tool.definition for tool in own if tool.definition is not None]
     if not granted:
-        return ToolOffers(described)
+        return ToolOffers(described, warnings=warnings)
     room = max(MOST_OFFERED - len(described), 0)
     taken = {tool.name for tool in described}
     offered, definitions = list[OfferedTool](), list[ToolDefinition]()
@@ -84,8 +116,9 @@ def offers(definition: AgentDefinition, listed: ToolList) -> ToolOffers | Proble
         offered=offered,
         callers=[tool.name for tool in described],
         limits=limits_of(definition.limits),
+        by=delegation.in_name_of(by) if runs and by is not None else None,
     )
-    warnings = [_warning(f"the server {name} cannot be reached") for name in missing]
+    warnings += [_warning(f"the server {name} cannot be reached") for name in missing]
     warnings += [_warning(f"there is no server {name}, or it has no tools") for name in unknown]
     warnings += [_too_many(len(granted) - room)] if len(granted) > room else []
     return ToolOffers([*described, *definitions], plan, warnings)
@@ -114,7 +147,7 @@ def _granted(
     """Yield each tool that is granted, once, by the first entry that grants it."""
     seen: set[tuple[str, str]] = set()
     for entry in definition.tools:
-        if entry in own:
+        if entry in own or delegation.is_delegation(entry):
             continue
         server = entry.server or entry.name
         for tool in listed.tools:
@@ -122,33 +155,23 @@ def _granted(
                 continue
             if (tool.server, tool.tool) not in seen:
                 seen.add((tool.server, tool.tool))
-                yield _Granted(tool, entry)
+                asked = entry.requires_approval
+                careful = asked if isinstance(asked, bool) else matches(asked, tool.tool)
+                yield _Granted(tool, entry.seconds or CALL_SECONDS, careful)
+
+
+def _running(definition: AgentDefinition, agents: Sequence[AgentSummary]) -> Iterator[_Granted]:
+    """Yield the tool that runs other agents, if there are any."""
+    if not agents:
+        return
+    names = [row.id for row in agents]
+    careful = delegation.needs_approval(definition, names)
+    yield _Granted(delegation.tool(agents), delegation.seconds(definition), careful, names)
 
 
 def _grants(entry: AgentTool, name: str) -> bool:
     allowed = not entry.tools or matches(entry.tools, name)
     return allowed and not matches(entry.deny, name)
-
-
-def matches(patterns: Sequence[str], name: str) -> bool:
-    """Say whether a name fits one of some patterns, in which ``*`` stands for any text."""
-    return any(_fits(pattern.split("*"), name) for pattern in patterns)
-
-
-def _fits(pieces: Sequence[str], name: str) -> bool:
-    """Find the pieces between the stars one after the other: no pattern takes long."""
-    first, *others = pieces
-    if not others:
-        return name == first
-    if not name.startswith(first) or len(name) < len(first) + len(others[-1]):
-        return False
-    place, end = len(first), len(name) - len(others[-1])
-    for piece in others[:-1]:
-        place = name.find(piece, place, end)
-        if place < 0:
-            return False
-        place += len(piece)
-    return name.endswith(others[-1])
 
 
 def _name(tool: ServerTool, taken: set[str]) -> str:
@@ -174,15 +197,15 @@ def _valid(name: str) -> str:
 
 
 def _offered(name: str, granted: _Granted) -> OfferedTool:
-    tool, entry = granted
-    asked = entry.requires_approval
+    tool = granted.tool
     return OfferedTool(
         name=name,
         server=tool.server,
         tool=tool.tool,
         once=not tool.hints.may_repeat,
-        needs_approval=asked if isinstance(asked, bool) else matches(asked, tool.tool),
-        seconds=entry.seconds,
+        needs_approval=granted.needs_approval,
+        seconds=granted.seconds,
+        agents=list(granted.agents),
     )
 
 

@@ -8,18 +8,23 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from actors.agents.core import delegation
 from actors.agents.core.execution import evolve
 from actors.agents.core.state import Execution
 from actors.agents.core.tool_state import OVERDUE, RoundCall, ToolRounds, asks
-from schemas import attempts, tool_turns
+from schemas import attempts, callbacks, tool_turns
 from schemas.attempts import OutcomeLearned, Rules, WorkDone, WorkFailed, WorkStarted
+from schemas.beginnings import MOST_DEPTH, HasBegun
+from schemas.callbacks import Ended, WaitAnswered, WaitOver, WaitStopped
 from schemas.decision import Decision, refuse
+from schemas.ids import derived_id
 from schemas.lifecycle import (
     AttemptStarted,
     Decide,
     ExecutionCompleted,
     ExecutionEvent,
     ExecutionFailed,
+    ToolBegan,
     ToolDecided,
     ToolFailed,
     ToolFinished,
@@ -33,7 +38,7 @@ from schemas.spend import ReserveAsked
 from schemas.tools import UNSENT, CallOutcome, FailTool, FinishTool
 from schemas.work import Lost, Settled, Stopped, WorkFailure
 
-Report = FinishTool | FailTool | WorkFailure | Lost | Stopped
+Report = FinishTool | HasBegun | FailTool | WorkFailure | Lost | Stopped
 
 ATTEMPTS = 3
 """Attempts at one call, where another can do no harm."""
@@ -123,12 +128,23 @@ def _advance(course: _Course, now: datetime) -> None:
             if refused is not None:
                 course.take(refused)
             elif _running(course.rounds) < limits.parallel:
-                work = course.rounds.work(call)
-                once = call.offered is not None and call.offered.once
-                course.take(ToolStarted(work=work, attempt=1, at=now, once=once))
+                course.take(_started(course, call, now))
     if all(call.phase == "ended" for call in course.rounds.calls):
         is_alone = course.state.origin.kind == "tool"
         course.take(_end(course, now) if is_alone else _next_step(course.state, now))
+
+
+def _started(course: _Course, call: RoundCall, now: datetime) -> ToolStarted:
+    """Begin a call; what it runs is named here, so that every attempt begins the same."""
+    work, offered, origin = course.rounds.work(call), call.offered, course.state.origin
+    name = f"{origin.tenant}.{origin.execution_id}.{work}"
+    return ToolStarted(
+        work=work,
+        attempt=1,
+        at=now,
+        once=offered is not None and offered.once,
+        child=derived_id(name, now) if offered is not None and offered.agents else None,
+    )
 
 
 def _running(rounds: ToolRounds) -> int:
@@ -137,7 +153,7 @@ def _running(rounds: ToolRounds) -> int:
 
 def _refusal(course: _Course, call: RoundCall, now: datetime) -> ToolRefused | None:
     """Return why a call is not made, None where it is."""
-    found = _reason(course.rounds, call)
+    found = _reason(course.rounds, call) or _misdirected(course.state, call)
     if found is None:
         return None
     outcome, message = found
@@ -160,6 +176,17 @@ def _reason(rounds: ToolRounds, call: RoundCall) -> tuple[CallOutcome, str] | No
     if call.declined is not None:
         return call.declined, f"declined: a person has rejected the call. {call.reason}".strip()
     return None
+
+
+def _misdirected(state: Execution, call: RoundCall) -> tuple[CallOutcome, str] | None:
+    """Return why a call cannot run the agent that it names."""
+    offered, answer = call.offered, state.answer
+    if offered is None or not offered.agents or answer is None:
+        return None
+    if state.origin.depth >= MOST_DEPTH:
+        return "tool_limit", delegation.TOO_DEEP
+    found = delegation.arguments_of(answer.tool_calls[call.place - 1].arguments, offered)
+    return ("rejected", found) if isinstance(found, str) else None
 
 
 def _next_step(state: Execution, now: datetime) -> ReserveAsked | AttemptStarted:
@@ -204,11 +231,18 @@ def on_work(state: Execution, command: Report, now: datetime) -> Decision:
     rules = Rules(most=ATTEMPTS, deadline=_until(state, command.work), seed=command.work)
     said = _unsure(state, command)
     decided = attempts.decide(state.attempts, said, now, rules)
-    if not decided.events or isinstance(decided.events[0], OutcomeLearned):
+    if not decided.events:
+        return Decision(_late(state, command, now), decided.reply)
+    if isinstance(decided.events[0], OutcomeLearned):
         return decided
     course = _Course(state)
     event = decided.events[0]
     match event:
+        case WorkDone() if isinstance(command, HasBegun):
+            began = ToolBegan(
+                work=event.work, attempt=event.attempt, at=now, look_at=now + callbacks.LOOK
+            )
+            return Decision((began,), decided.reply)
         case WorkDone() if isinstance(command, FinishTool):
             course.take(_finished(course, command, now))
         case WorkStarted():
@@ -220,6 +254,50 @@ def on_work(state: Execution, command: Report, now: datetime) -> Decision:
             return Decision(reply=Settled(accepted=False))
     _advance(course, now)
     return Decision(tuple(course.events), decided.reply)
+
+
+def _late(state: Execution, command: Report, now: datetime) -> tuple[WaitStopped, ...]:
+    """Have an execution ended that has begun, or may have, when its call was over already."""
+    rounds = state.tools
+    may_stand = isinstance(command, HasBegun) or (
+        isinstance(command, WorkFailure | Stopped) and command.sent
+    )
+    made = rounds.made_as(command.work) if rounds is not None and may_stand else None
+    if made is None or made.execution_id is None or made.outcome in _NOT_TO_STOP:
+        return ()
+    return (WaitStopped(of=delegation.child_of(state.origin, made.execution_id), at=now),)
+
+
+_NOT_TO_STOP = (None, "ok", "tool_error")
+"""So far a call has come whose execution goes on or has ended by itself."""
+
+
+def on_child(state: Execution, command: Ended | WaitAnswered, now: datetime) -> Decision:
+    """Decide on the end of an execution that a call has run: its call ends with it."""
+    decided = callbacks.decide(state.waits, command, now)
+    course = _Course(state)
+    for event in decided.events:
+        call = state.tools.of_child(event.of.key) if state.tools is not None else None
+        if not isinstance(event, WaitOver):
+            course.take(event)
+        elif call is None:
+            # Its result is nobody's: it need not be stored.
+            end = msgspec.structs.replace(event.end, outcome=None)
+            course.take(msgspec.structs.replace(event, end=end))
+        else:
+            course.take(_brought(course, call, event.end, now))
+            _advance(course, now)
+    return Decision(tuple(course.events), decided.reply)
+
+
+def _brought(course: _Course, call: RoundCall, end: Ended, now: datetime) -> ToolFinished:
+    finished = FinishTool(
+        work=course.rounds.work(call),
+        attempt=call.attempts,
+        result=delegation.result_of(end),
+        started_at=call.started_at or now,
+    )
+    return msgspec.structs.replace(_finished(course, finished, now), cost=end.cost)
 
 
 def _unsure(state: Execution, command: Report) -> Report:
@@ -296,6 +374,8 @@ def tick(state: Execution, now: datetime) -> tuple[ExecutionEvent, ...]:
     if rounds is None or not rounds.calls:
         return ()
     course = _Course(state)
+    for looked in callbacks.look(state.waits, now):
+        course.take(looked)
     for started in attempts.again(state.attempts, now):
         if rounds.call(started.work) is not None:
             course.take(_again(started))

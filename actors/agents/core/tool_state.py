@@ -18,6 +18,7 @@ import msgspec
 from schemas.attempts import Attempt, Attempts, OutcomeLearned
 from schemas.base import Value
 from schemas.lifecycle import (
+    ToolBegan,
     ToolDecided,
     ToolEvent,
     ToolFailed,
@@ -53,7 +54,10 @@ def is_call(work: str) -> bool:
 
 
 class RoundCall(Value, omit_defaults=True):
-    """A call of the present round. ``text`` tells the model why there is no ``result``."""
+    """A call of the present round. ``text`` tells the model why there is no ``result``.
+
+    ``child`` is the execution that it has begun, where it runs an agent, and ``cost`` its price.
+    """
 
     place: int
     id: str
@@ -70,6 +74,8 @@ class RoundCall(Value, omit_defaults=True):
     result: ToolResult | None = None
     text: str = ""
     learned: bool | None = None
+    child: str | None = None
+    cost: int | None = None
 
 
 class ToolRounds(Value, omit_defaults=True):
@@ -120,6 +126,16 @@ class ToolRounds(Value, omit_defaults=True):
         step, _, place = work.partition(".")
         found = (call for call in self.calls if step == self.step and str(call.place) == place)
         return next(found, None)
+
+    def of_child(self, child: str) -> RoundCall | None:
+        """Return the call of the present round that has begun this execution, and waits for it."""
+        found = (call for call in self.calls if call.child == child and call.phase == "running")
+        return next(found, None)
+
+    def made_as(self, work: str) -> CalledTool | None:
+        """Return the call that is named so, of this round or an earlier one."""
+        made = (each for each in self.all_made if f"{each.step}.{each.place}" == work)
+        return next(made, None)
 
     def apply(self, event: ToolEvent, answer: Answer | None) -> "ToolRounds":
         """Apply one event; ``answer`` is that of the present step."""
@@ -276,7 +292,8 @@ def _bytes_apart(call: RoundCall) -> int:
 
 
 def _after(
-    call: RoundCall, event: ToolStarted | ToolFinished | ToolFailed | ToolRefused | ToolDecided
+    call: RoundCall,
+    event: ToolStarted | ToolBegan | ToolFinished | ToolFailed | ToolRefused | ToolDecided,
 ) -> RoundCall:
     match event:
         case ToolStarted():
@@ -285,10 +302,14 @@ def _after(
                 phase="running",
                 attempts=event.attempt,
                 started_at=call.started_at or event.at,
+                child=call.child or event.child,
             )
+        case ToolBegan():
+            return call
         case ToolFinished(result=result):
             outcome = "tool_error" if result.is_error else "ok"
-            return _ended(call, outcome, event.at, result=result)
+            ended = _ended(call, outcome, event.at, result=result)
+            return msgspec.structs.replace(ended, cost=event.cost)
         case ToolFailed(retry_at=None):
             return _ended(call, event.outcome, event.at, text=told(event.outcome, event))
         case ToolFailed():
@@ -351,4 +372,6 @@ def _made(step: str, call: RoundCall) -> CalledTool:
         duration_ms=lasted,
         by=call.by,
         learned=call.learned,
+        execution_id=call.child,
+        cost=call.cost,
     )

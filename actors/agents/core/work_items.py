@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator
 
+import msgspec
+
+from actors.agents.core import delegation
 from actors.agents.core.state import Execution
 from actors.agents.core.tool_state import RoundCall, ToolRounds
 from schemas.attempts import Attempt
+from schemas.beginnings import BEGIN_QUEUE, BeginWork
 from schemas.bills import number_of
 from schemas.lifecycle import EXECUTION_ENTITY, EmbedWork, GenerateWork
 from schemas.llm import EmbedRequest, GenerateRequest, ToolRequest
@@ -17,7 +21,7 @@ BATCH_QUEUE = "batch"
 EMBED_QUEUE = "embed"
 
 Asked = GenerateRequest | EmbedRequest
-Work = GenerateWork | EmbedWork | ToolWork
+Work = GenerateWork | EmbedWork | ToolWork | BeginWork
 
 
 def outstanding_work(state: Execution) -> tuple[WorkItem[Work], ...]:
@@ -102,19 +106,41 @@ def _tool_item(
     state: Execution, rounds: ToolRounds, call: RoundCall, offered: OfferedTool, attempt: Attempt
 ) -> WorkItem[Work]:
     work, reply_to = rounds.work(call), _reply_to(state)
+    body = _begin_body(state, rounds, call, offered)
     return WorkItem(
         id=item_id(reply_to, work, attempt.attempt),
         work=work,
         attempt=attempt.attempt,
-        queue=TOOL_QUEUE,
+        queue=TOOL_QUEUE if body is None else BEGIN_QUEUE,
         tenant=state.origin.tenant,
         reply_to=reply_to,
         since=attempt.at,
-        body=_tool_body(state, rounds, call, offered, attempt),
+        body=body or _tool_body(state, rounds, call, offered, attempt),
         once=attempt.once,
         trace=state.origin.trace,
         avoid=list(attempt.avoid),
-        lane=offered.server,
+        lane=offered.server if body is None else "",
+    )
+
+
+def _begin_body(
+    state: Execution, rounds: ToolRounds, call: RoundCall, offered: OfferedTool
+) -> BeginWork | None:
+    """Return what begins the execution that a call runs; None where it calls a server."""
+    origin, answer, by = state.origin, state.answer, rounds.plan.by
+    if call.child is None or answer is None or by is None:
+        return None
+    wanted = delegation.arguments_of(answer.tool_calls[call.place - 1].arguments, offered)
+    if isinstance(wanted, str):
+        return None
+    request = delegation.request_of(wanted, origin)
+    return BeginWork(
+        name=request.SUBJECT,
+        id=call.child,
+        request=msgspec.Raw(msgspec.json.encode(request)),
+        by=by,
+        depth=origin.depth,
+        scope=origin.scope,
     )
 
 

@@ -121,6 +121,13 @@ def result(end: Terminal, agent: AgentDefinition) -> types.CallToolResult:
     match end:
         case Completed():
             return _answer(end, agent)
+        case _:
+            return unanswered(end)
+
+
+def unanswered(end: Failed | Cancelled) -> types.CallToolResult:
+    """Return why a call has brought nothing."""
+    match end:
         case Failed(error=error):
             return failure(error, end.execution_id)
         case Cancelled(reason=reason):

@@ -2,17 +2,29 @@
 
 from typing import NamedTuple
 
-from schemas.streams import AttemptRestarted, ContentChunk, StreamEvent, Thinking, ToolCalled
+from schemas.streams import (
+    AttemptRestarted,
+    ContentChunk,
+    LogLevel,
+    StreamEvent,
+    Thinking,
+    ToolCalled,
+    ToolProgressed,
+)
 
 PAUSE_SECONDS = 0.1
 """Texts that come within this time are told together."""
 
 
 class Notice(NamedTuple):
-    """One notification: which one it is, from 1, and what it says."""
+    """One notification: which one it is, from 1, and what it says.
+
+    With a ``level`` it is what a server has logged.
+    """
 
     number: int
     message: str
+    level: LogLevel | None = None
 
 
 class Progress:
@@ -38,6 +50,10 @@ class Progress:
                 return self._told(now, status)
             case ToolCalled(tool_name=name):
                 return self._told(now, f"calls the tool {name}")
+            case ToolProgressed(level=level) if level is not None:
+                return [*self._told(now), self._noticed(event.message, level)]
+            case ToolProgressed():
+                return self._told(now, event.message or _share(event))
             case AttemptRestarted(reason=reason):
                 self._text.clear()
                 return self._told(now, f"begins again: {reason}")
@@ -49,6 +65,13 @@ class Progress:
         self._text.clear()
         if texts:
             self._told_at = now
-        first = self._count + 1
-        self._count += len(texts)
-        return [Notice(first + place, text) for place, text in enumerate(texts)]
+        return [self._noticed(text) for text in texts]
+
+    def _noticed(self, text: str, level: LogLevel | None = None) -> Notice:
+        self._count += 1
+        return Notice(self._count, text, level)
+
+
+def _share(event: ToolProgressed) -> str:
+    of = f" of {event.total:g}" if event.total is not None else ""
+    return f"{event.tool_name}: {event.progress:g}{of}"

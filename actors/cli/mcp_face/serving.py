@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import uvicorn
-from mcp.server.lowlevel import Server
+from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.stdio import stdio_server
 
 from bus.errors import ConfigError
@@ -26,7 +26,8 @@ STOP_SECONDS = 5
 async def serve_stdio(server: Server[Any]) -> None:
     """Serve whoever has started this process, until it closes our standard input."""
     async with stdio_server() as (reading, writing):
-        await server.run(reading, writing, server.create_initialization_options())
+        told = NotificationOptions(*([True] * 3))
+        await server.run(reading, writing, server.create_initialization_options(told))
 
 
 async def serve_http(server: Server[Any], port: int, ready: Callable[[str], None]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from anyio.abc import TaskGroup
 
+from actors.mcp_pool.adapters.authorized import AuthorizedClient
 from actors.mcp_pool.adapters.channel import Channel
 from actors.mcp_pool.adapters.pipe import PipeChannel
 from actors.mcp_pool.adapters.session import McpSession
@@ -47,11 +48,9 @@ class Lanes:
 
     def _channel(self, address: ServerAddress, counters: LeakCounters) -> Channel:
         hearing, tasks, slices = Hearing(self._person), self._tasks, self._slices
+        bearer = address.bearer
+        client = self._client if bearer is None else AuthorizedClient(self._client, bearer)
         if address.kind == "http":
-            return StreamableChannel(address, self._client, tasks, counters, hearing, slices)
-        pipe = (
-            SsePipe(address, self._client)
-            if address.kind == "sse"
-            else StdioPipe(address, counters)
-        )
+            return StreamableChannel(address, client, tasks, counters, hearing, slices)
+        pipe = SsePipe(address, client) if address.kind == "sse" else StdioPipe(address, counters)
         return PipeChannel(pipe, tasks, counters, hearing, slices)

@@ -11,9 +11,12 @@ from actors.mcp_pool.adapters.requests import Requests
 from actors.mcp_pool.core import wire_content, wire_lists
 from actors.mcp_pool.core.upstream import (
     CallPlan,
+    Completion,
+    CompletionWish,
     LeakCounters,
     ListedPrompt,
     ListedResource,
+    ListedTemplate,
     Listing,
     Opened,
     PromptMessage,
@@ -104,6 +107,31 @@ class McpSession:
         pages = wire_lists.Pages("resources", wire_lists.resource)
         await self._collect("resources/list", pages, deadline)
         return pages.listing(_same)
+
+    async def list_templates(self, deadline: float) -> Listing[ListedTemplate]:
+        """See ``Upstream.list_templates``."""
+        pages = wire_lists.Pages("resourceTemplates", wire_lists.template)
+        try:
+            await self._collect("resources/templates/list", pages, deadline)
+        except UpstreamError as error:
+            if error.said.code != METHOD_NOT_FOUND:
+                raise
+        return pages.listing(_same)
+
+    async def complete(self, wish: CompletionWish, deadline: float) -> Completion:
+        """See ``Upstream.complete``."""
+        if wish.prompt is not None:
+            ref = {"type": "ref/prompt", "name": wish.prompt}
+        else:
+            ref = {"type": "ref/resource", "uri": wish.template}
+        asked: dict[str, Any] = {
+            "ref": ref,
+            "argument": {"name": wish.argument, "value": wish.value},
+        }
+        if wish.given:
+            asked["context"] = {"arguments": wish.given}
+        raw = await self._requests.ask("completion/complete", asked, deadline, repeats=True)
+        return self._requests.read(lambda: wire_content.completion(raw))
 
     async def list_prompts(self, deadline: float) -> Listing[ListedPrompt]:
         """See ``Upstream.list_prompts``."""

@@ -4,13 +4,15 @@ It is deprecated since 2025-03-26, and some servers still have no other.
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from urllib.parse import urljoin, urlsplit
 
+from actors.mcp_pool.adapters.authorized import Sender
 from actors.mcp_pool.adapters.pipe import PipeError, Taken
-from actors.mcp_pool.core.upstream import ServerAddress
+from actors.mcp_pool.core.upstream import ServerAddress, UpstreamError
 from actors.mcp_pool.core.wire import MAX_FRAME_BYTES
 from bus.errors import ProblemError
-from bus.http import HttpAnswer, HttpClient, HttpError
+from bus.http import HttpAnswer, HttpError
 from schemas.sse import FramingError, SseEvent, SseParser
 
 _OK = range(200, 300)
@@ -20,7 +22,7 @@ _MAX_ADDRESS = 4096
 class SsePipe:
     """See ``Pipe``."""
 
-    def __init__(self, address: ServerAddress, client: HttpClient) -> None:
+    def __init__(self, address: ServerAddress, client: Sender) -> None:
         self._url = address.url
         self._headers = dict(address.headers)
         self._client = client
@@ -30,15 +32,17 @@ class SsePipe:
         """See ``Pipe.run``."""
         headers = {**self._headers, "accept": "text/event-stream", "cache-control": "no-store"}
         try:
-            exchange = self._client.exchange(
+            answer = await self._client.send(
                 "GET", self._url, headers, may_repeat=True, endless=True
             )
-            async with exchange as answer:
+            with closing(answer):
                 if answer.status not in _OK:
                     raise PipeError(f"The server answers with status {answer.status}.")
                 await self._read(answer, ready, taken)
         except ProblemError as error:
             raise PipeError(error.problem.message) from None
+        except UpstreamError as error:
+            raise PipeError(error.message) from None
         except HttpError as error:
             raise PipeError(f"The server's stream broke: {error}") from None
         except FramingError:
@@ -51,12 +55,14 @@ class SsePipe:
             raise PipeError("The server has named no address to post to.")
         headers = {**self._headers, "content-type": "application/json"}
         try:
-            async with self._client.exchange("POST", self._endpoint, headers, frame) as answer:
+            with closing(await self._client.send("POST", self._endpoint, headers, frame)) as answer:
                 if answer.status not in _OK:
                     raise PipeError(f"The server answers with status {answer.status}.")
                 await answer.read(MAX_FRAME_BYTES)
         except ProblemError as error:
             raise PipeError(error.problem.message) from None
+        except UpstreamError as error:
+            raise PipeError(error.message) from None
         except HttpError as error:
             raise PipeError(f"The exchange with the server broke: {error}") from None
 

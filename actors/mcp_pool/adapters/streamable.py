@@ -13,6 +13,7 @@ from urllib.parse import urljoin, urlsplit
 import anyio
 from anyio.abc import TaskGroup
 
+from actors.mcp_pool.adapters.authorized import Sender
 from actors.mcp_pool.core import wire, wire_faults
 from actors.mcp_pool.core.upstream import LeakCounters, ServerAddress, UpstreamError
 from actors.mcp_pool.core.wire import MAX_FRAME_BYTES, MalformedFrameError, RpcFrame, RpcRequest
@@ -22,7 +23,6 @@ from bus.fairness.slices import Slices
 from bus.http import (
     HttpAnswer,
     HttpBrokenError,
-    HttpClient,
     HttpError,
     HttpNotSentError,
     HttpTooLargeError,
@@ -58,7 +58,7 @@ class StreamableChannel:
     def __init__(
         self,
         address: ServerAddress,
-        client: HttpClient,
+        client: Sender,
         tasks: TaskGroup,
         counters: LeakCounters,
         hearing: Hearing,

@@ -21,7 +21,7 @@ from schemas.tool_servers import (
     Strategy,
     ToolServer,
 )
-from schemas.tools import ServerTool, ToolHints
+from schemas.tools import AGENTS_SERVER, ServerTool, ToolHints
 from schemas.versioned import changed
 
 OPERATOR = ""
@@ -60,6 +60,9 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True):
         return self.owner == OPERATOR
 
 
+_BUILT_IN = "is the name of the built-in server that runs agents"
+
+
 def spec_of(definition: ToolServer, tenant: str) -> ServerSpec:
     """Return the server that a tenant has defined."""
     server = definition.server
@@ -74,6 +77,8 @@ def spec_of(definition: ToolServer, tenant: str) -> ServerSpec:
 
 def operators_spec(name: str, server: OperatorServer) -> ServerSpec | str:
     """Return a server of the operator's file, or what is wrong with it."""
+    if name == AGENTS_SERVER:
+        return f"{name}: {_BUILT_IN}"
     urls = [*([server.url] if server.url else []), *server.urls]
     if bool(urls) == bool(server.command):
         return f"{name}: needs either a url or a command"
@@ -82,6 +87,10 @@ def operators_spec(name: str, server: OperatorServer) -> ServerSpec | str:
     strange = [each for each in server.env_from if not _ENVIRONMENT.match(each)]
     if strange:
         return f"{name}: env_from holds what is no name of a variable"
+    if server.command and server.oauth is not None:
+        return f"{name}: oauth is for servers with a url"
+    if (fault := _oauth_fault(server)) is not None:
+        return f"{name}: {fault[0]} {fault[1]}"
     if urls:
         places = tuple(ServerPlace(server.transport, url=url) for url in urls)
     else:
@@ -103,6 +112,8 @@ def operators_spec(name: str, server: OperatorServer) -> ServerSpec | str:
 
 def create(wanted: ApplyServer, now: datetime, *, version: int) -> ToolServer | Problem:
     """Build a new definition."""
+    if wanted.id == AGENTS_SERVER:
+        return _wrong("id", _BUILT_IN)
     return _fault(wanted.server) or ToolServer(
         id=wanted.id,
         version=version,
@@ -148,6 +159,23 @@ def _fault(server: RemoteServer) -> Problem | None:
         # Here a name may say that a credential is sent.
         if header_fault(name, "", "") or _reserved(name):
             return _wrong(f"server.secret_headers.{name[:64]}", "is not the name of such a header")
+    fault = _oauth_fault(server)
+    return _wrong(f"server.{fault[0]}", fault[1]) if fault is not None else None
+
+
+def _oauth_fault(terms: ServerTerms) -> tuple[str, str] | None:
+    """Return which field of the terms of OAuth is wrong, and why."""
+    oauth = terms.oauth
+    if oauth is None:
+        return None
+    if terms.secret is not None:
+        return "oauth", "and a secret cannot both give the bearer token"
+    if oauth.grant == "client_credentials" and None in (oauth.client_id, oauth.secret):
+        return "oauth.client_id", "and secret are what client_credentials are"
+    if oauth.secret is not None and oauth.client_id is None:
+        return "oauth.secret", "is none without the client_id it belongs to"
+    if oauth.client_metadata is not None and not oauth.client_metadata.startswith("https://"):
+        return "oauth.client_metadata", "must be an https URL"
     return None
 
 

@@ -22,6 +22,26 @@ Log = Callable[[str, str], None]
 Counted = Literal["sessions", "sockets", "tasks", "processes"]
 
 
+class Bearer(Protocol):
+    """The access token of a server, which changes while its sessions go on.
+
+    Both methods raise ``UpstreamError``.
+    """
+
+    @property
+    def key(self) -> str:
+        """What tells whose token it is, without telling it."""
+        ...
+
+    async def token(self) -> str:
+        """Return the token to send, "" where none is needed yet."""
+        ...
+
+    async def renewed(self, refused: str, challenge: str) -> str:
+        """Return the token to send in place of a refused one; ``challenge`` says why it was."""
+        ...
+
+
 class ServerAddress(NamedTuple):
     """Where a server is and how to speak to it. Secrets are filled in already."""
 
@@ -32,6 +52,7 @@ class ServerAddress(NamedTuple):
     env: Mapping[str, str] = {}
     headers: Mapping[str, str] = {}
     era: Era = "auto"
+    bearer: Bearer | None = None
 
 
 class CallPlan(NamedTuple):
@@ -88,6 +109,33 @@ class ListedResource(NamedTuple):
     name: str
     description: str = ""
     media_type: str = ""
+
+
+class ListedTemplate(NamedTuple):
+    """A template of resources as its server lists it."""
+
+    template: str
+    name: str
+    description: str = ""
+    media_type: str = ""
+
+
+class CompletionWish(NamedTuple):
+    """An argument that is being written: of a ``prompt``, or else of a ``template``."""
+
+    argument: str
+    value: str
+    prompt: str | None = None
+    template: str = ""
+    given: Mapping[str, str] = {}
+
+
+class Completion(NamedTuple):
+    """Values that an argument may have."""
+
+    values: list[str]
+    total: int | None = None
+    more: bool = False
 
 
 class PromptArgument(NamedTuple):
@@ -188,6 +236,14 @@ class Upstream(Protocol):
 
     async def list_resources(self, deadline: float) -> Listing[ListedResource]:
         """Return all resources, over all pages."""
+        ...
+
+    async def list_templates(self, deadline: float) -> Listing[ListedTemplate]:
+        """Return all templates of resources; a server that knows none has none."""
+        ...
+
+    async def complete(self, wish: CompletionWish, deadline: float) -> Completion:
+        """Return values that an argument may have."""
         ...
 
     async def read_resource(self, uri: str, deadline: float) -> list[ToolContent]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from actors.mcp_pool.core.upstream import PromptMessage
+from actors.mcp_pool.core.upstream import Completion, PromptMessage
 from actors.mcp_pool.core.wire import MalformedFrameError
 from schemas import bounds
 from schemas.base import Value
@@ -15,6 +15,8 @@ from schemas.tools import ToolContent, ToolMedia, ToolResource, ToolResult, Tool
 
 MAX_URI = 2048
 MAX_MEDIA_TYPE = 127
+MAX_VALUES = 100
+MAX_VALUE = 1024
 
 
 class HeldResource(Value):
@@ -62,6 +64,20 @@ class PromptAnswer(Value):
     """The result of ``prompts/get``."""
 
     messages: list[PromptTurn] = []
+
+
+class CompletionValues(Value):
+    """What ``completion/complete`` has found."""
+
+    values: list[str] = []
+    total: int | None = None
+    has_more: bool | None = msgspec.field(default=None, name="hasMore")
+
+
+class CompletionAnswer(Value):
+    """The result of ``completion/complete``."""
+
+    completion: CompletionValues
 
 
 _call_answer: bounds.Decoder[CallAnswer] = bounds.Decoder(CallAnswer)
@@ -139,6 +155,14 @@ def prompt(raw: msgspec.Raw, most: int) -> list[PromptMessage]:
         for turn in turns
         for content in _kept([turn.content], budget)
     ]
+
+
+def completion(raw: msgspec.Raw) -> Completion:
+    """Read the result of ``completion/complete``. Raises as ``tool_result`` does."""
+    found = _read(raw, CompletionAnswer).completion
+    values = [told_line(each, MAX_VALUE) for each in found.values[:MAX_VALUES]]
+    more = bool(found.has_more) or len(found.values) > MAX_VALUES
+    return Completion(values, found.total, more)
 
 
 def told_line(text: str, most: int) -> str:

@@ -8,6 +8,7 @@ with ``x-mcp-header``. Values that a header cannot carry are in base64 between `
 import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 Path = tuple[str, ...]
@@ -62,8 +63,12 @@ def routing(method: str, params: Mapping[str, Any]) -> dict[str, str]:
     headers = {"Mcp-Method": method}
     name = params.get(NAMED_BY.get(method, ""))
     if isinstance(name, str):
-        headers["Mcp-Name"] = encoded(name)
+        headers["Mcp-Name"] = _name(name)
     return headers
+
+
+_name = lru_cache(maxsize=1024)(encoded)
+"""The same for names, which recur; arguments do not."""
 
 
 def marks(schema: Any) -> dict[Path, str]:

@@ -13,6 +13,7 @@ import msgspec
 from actors.mcp_pool.core.upstream import (
     ListedPrompt,
     ListedResource,
+    ListedTemplate,
     Listing,
     PromptArgument,
 )
@@ -73,6 +74,15 @@ class WireResource(Value):
     """A resource on the wire."""
 
     uri: str
+    name: str = ""
+    description: str | None = None
+    media_type: str | None = msgspec.field(default=None, name="mimeType")
+
+
+class WireTemplate(Value):
+    """A template of resources on the wire."""
+
+    template: str = msgspec.field(name="uriTemplate")
     name: str = ""
     description: str | None = None
     media_type: str | None = msgspec.field(default=None, name="mimeType")
@@ -208,11 +218,13 @@ def tool(server: str, raw: msgspec.Raw, *, marked: bool) -> tuple[str, ReadTool]
 def resource(raw: msgspec.Raw) -> tuple[str, ListedResource]:
     """Read a resource. Raises as ``tool`` does."""
     found = _item(raw, WireResource)
-    if not 0 < len(found.uri) <= MAX_URI or found.uri != printable(found.uri, one_line=True):
-        raise RefusedItemError(f"{told_line(found.uri, MAX_NAME)}: a URI may not be so")
-    media_type = told_line(found.media_type or "", MAX_MEDIA_TYPE)
-    name = told_line(found.name, MAX_TITLE)
-    return found.uri, ListedResource(found.uri, name, description(found.description), media_type)
+    return found.uri, ListedResource(_uri(found.uri), *_about(found))
+
+
+def template(raw: msgspec.Raw) -> tuple[str, ListedTemplate]:
+    """Read a template of resources. Raises as ``tool`` does."""
+    found = _item(raw, WireTemplate)
+    return found.template, ListedTemplate(_uri(found.template), *_about(found))
 
 
 def prompt(raw: msgspec.Raw) -> tuple[str, ListedPrompt]:
@@ -241,6 +253,18 @@ def _name(name: str) -> str:
     if not 0 < len(name) <= MAX_NAME or name != printable(name, one_line=True) or name.isspace():
         raise RefusedItemError(f"{told_line(name, MAX_NAME)}: a name may not be so")
     return name
+
+
+def _uri(uri: str) -> str:
+    if not 0 < len(uri) <= MAX_URI or uri != printable(uri, one_line=True):
+        raise RefusedItemError(f"{told_line(uri, MAX_NAME)}: a URI may not be so")
+    return uri
+
+
+def _about(found: WireResource | WireTemplate) -> tuple[str, str, str]:
+    """Return name, description and media type of resources."""
+    media_type = told_line(found.media_type or "", MAX_MEDIA_TYPE)
+    return told_line(found.name, MAX_TITLE), description(found.description), media_type
 
 
 def _hints(found: WireHints) -> ToolHints:

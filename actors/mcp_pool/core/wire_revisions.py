@@ -1,7 +1,7 @@
 """The revisions of MCP: how each opens, and what each says with every request."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -46,21 +46,26 @@ class Agreed(Value):
     meta: dict[str, Any] = msgspec.field(default_factory=dict[str, Any], name="_meta")
 
 
-class Revision(NamedTuple):
-    """How requests of a revision look. ``offers``: what this client declares that it can do."""
+class Revision:
+    """How requests of a revision look. ``offers``: what this client declares that it can do.
 
-    version: str
-    offers: Mapping[str, Any] = {}
+    ``stateless`` ones say with every request all that an opening would have said; ``headers`` is
+    what every HTTP request carries. Both are written once, since every call has them.
+    """
 
-    @property
-    def stateless(self) -> bool:
-        """Whether every request says all that an opening would have said."""
-        return self.version in STATELESS
+    __slots__ = ("_meta", "_written", "headers", "offers", "stateless", "version")
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """What every HTTP request carries."""
-        return {"MCP-Protocol-Version": self.version}
+    def __init__(self, version: str, offers: Mapping[str, Any] = {}) -> None:
+        self.version = version
+        self.offers = offers
+        self.stateless = version in STATELESS
+        self.headers = {"MCP-Protocol-Version": version}
+        self._meta = {
+            f"{_META}protocolVersion": version,
+            f"{_META}clientInfo": CLIENT,
+            f"{_META}clientCapabilities": offers,
+        }
+        self._written = msgspec.Raw(msgspec.json.encode(self._meta))
 
     def request(
         self, number: int, method: str, params: Mapping[str, Any], headers: Mapping[str, str] = {}
@@ -68,13 +73,8 @@ class Revision(NamedTuple):
         """Return a request in the form of the revision."""
         if not self.stateless:
             return wire.request(number, method, params, headers)
-        meta = {
-            **params.get("_meta", {}),
-            f"{_META}protocolVersion": self.version,
-            f"{_META}clientInfo": CLIENT,
-            f"{_META}clientCapabilities": self.offers,
-        }
-        params = {**params, "_meta": meta}
+        own = params.get("_meta")
+        params = {**params, "_meta": {**own, **self._meta} if own else self._written}
         headers = {**self.headers, **routing(method, params), **headers}
         return wire.request(number, method, params, headers)
 

@@ -121,13 +121,15 @@ class ToolCaller:
         self, item: WorkItem[ToolWork], arguments: dict[str, Any], deadline: float
     ) -> CallPlan:
         work, reply_to = item.body, item.reply_to
+        told = teller(self._bus, work)
         key = f"{reply_to.entity}.{reply_to.tenant}.{reply_to.key}.{item.work}"
         return CallPlan(
             tool=work.tool,
             arguments=arguments,
             deadline=deadline,
             meta={"traceparent": item.trace} if item.trace else {},
-            progress=teller(self._bus, work),
+            progress=told.progressed if told is not None else None,
+            log=told.logged if told is not None else None,
             idempotency_key=key if work.once else None,
             most_bytes=work.most_bytes,
             may_repeat=not work.once,

@@ -19,7 +19,7 @@ from actors.mcp_pool.flow.means import PoolMeans
 from actors.mcp_pool.flow.replica import Replica, failure_of
 from actors.mcp_pool.flow.tool_cache import KnownTools, ToolCache
 from bus.tasks import loop_time
-from schemas.tool_servers import PooledServer, ServerState
+from schemas.tool_servers import ListedKind, PooledServer, ServerState
 from schemas.tools import ServerTool, ToolResult
 
 T = TypeVar("T")
@@ -52,7 +52,8 @@ Addresses = Callable[[ServerSpec, int, str], ServerAddress]
 
 Raises ``ProblemError``."""
 
-ListChanged = Callable[["ServerPool", KnownTools], None]
+ListChanged = Callable[["ServerPool", KnownTools, ListedKind], None]
+"""Is told of other tools, and of other resources or prompts besides tools that are known."""
 
 
 class ServerPool:
@@ -70,7 +71,9 @@ class ServerPool:
         self._tasks = means.tasks
         limits = spec.terms.limits
         self._line = ServerQueue(concurrency=limits.concurrency, queue=limits.queue)
-        self._cache = ToolCache(spec.terms.tools, means.tasks, partial(changed, self))
+        self._changed = changed
+        told = partial(self._told, "tools")
+        self._cache = ToolCache(spec.terms.tools, means.tasks, told)
         self._replicas = [Replica(spec, n, means) for n in range(len(spec.places))]
         for replica in self._replicas:
             replica.reopened = lambda _: self._relist()
@@ -208,8 +211,17 @@ class ServerPool:
         )
 
     def _list_changed(self, kind: str) -> None:
-        if kind == "tools":
-            self._relist()
+        known = self._cache.known
+        match kind:
+            case "tools":
+                self._relist()
+            case "resources" | "prompts" if known is not None:
+                self._told(kind, known)
+            case _:
+                return
+
+    def _told(self, kind: ListedKind, known: KnownTools) -> None:
+        self._changed(self, known, kind)
 
     def _relist(self) -> None:
         """Ask for the tools again, so that who listens hears of a change at once."""
@@ -280,5 +292,6 @@ class ServerPool:
 
 def credential_of(address: ServerAddress) -> str:
     """Return what tells the credentials of sessions apart, without telling them."""
-    told = sorted(address.headers.items()), sorted(address.env.items())
+    whose = address.bearer.key if address.bearer is not None else ""
+    told = sorted(address.headers.items()), sorted(address.env.items()), whose
     return hashlib.sha256(repr(told).encode()).hexdigest()

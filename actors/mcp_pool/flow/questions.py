@@ -7,7 +7,7 @@ import anyio
 import msgspec
 
 from actors.mcp_pool.core.servers import is_wanted, servers_of
-from actors.mcp_pool.core.upstream import Upstream, UpstreamError
+from actors.mcp_pool.core.upstream import CompletionWish, Upstream, UpstreamError
 from actors.mcp_pool.flow.ledger import UpstreamLedger
 from actors.mcp_pool.flow.pool import Requester, ServerPool
 from actors.mcp_pool.flow.pools import Pools
@@ -18,6 +18,8 @@ from bus.requests.service import answers
 from bus.tasks import loop_time
 from schemas.tool_servers import (
     CheckServer,
+    CompleteArgument,
+    CompletedArgument,
     FilledPrompt,
     FilledTurn,
     GetPrompt,
@@ -33,6 +35,7 @@ from schemas.tool_servers import (
     ServerPrompt,
     ServerResource,
     ServerState,
+    ServerTemplate,
 )
 from schemas.tools import ListTools, ServerTool, ToolList
 
@@ -114,10 +117,14 @@ class ServerQuestions:
         deadline = loop_time() + ANSWER_SECONDS
         pool = await self._pools.find(caller.tenant, wanted.server)
         listing = await _asked(pool, caller, deadline, lambda up: up.list_resources(deadline))
+        others = await _asked(pool, caller, deadline, lambda up: up.list_templates(deadline))
         return ResourceList(
             resources=[
                 ServerResource(server=wanted.server, **each._asdict()) for each in listing.items
-            ]
+            ],
+            templates=[
+                ServerTemplate(server=wanted.server, **each._asdict()) for each in others.items
+            ],
         )
 
     @answers(ReadResource)
@@ -160,6 +167,19 @@ class ServerQuestions:
             lambda up: up.get_prompt(wanted.name, wanted.arguments, deadline),
         )
         return FilledPrompt(messages=[FilledTurn(**turn._asdict()) for turn in turns])
+
+    @answers(CompleteArgument)
+    async def complete(self, caller: Caller, wanted: CompleteArgument) -> CompletedArgument:
+        """Ask a server for values of an argument."""
+        if (wanted.prompt is None) == (wanted.template is None):
+            raise problem("validation", "needs either a prompt or a template", field="prompt")
+        wish = CompletionWish(
+            wanted.argument, wanted.value, wanted.prompt, wanted.template or "", wanted.given
+        )
+        deadline = loop_time() + ANSWER_SECONDS
+        pool = await self._pools.find(caller.tenant, wanted.server)
+        found = await _asked(pool, caller, deadline, lambda up: up.complete(wish, deadline))
+        return CompletedArgument(**found._asdict())
 
 
 async def _asked(

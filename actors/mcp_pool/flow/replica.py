@@ -89,6 +89,7 @@ class Replica:
         self._slots: OrderedDict[SessionKey, _Slot] = OrderedDict()
         self._room = anyio.Event()
         self._recovers = False
+        self._is_over = False
         self._latest: tuple[SessionKey, ServerAddress] | None = None
 
     # What it looks like
@@ -196,6 +197,15 @@ class Replica:
         finally:
             slot.wanted -= 1
             self._room.set()
+            self._end_if_over(slot)
+
+    def _end_if_over(self, slot: _Slot) -> None:
+        """Leave a session that was being opened when all were given up, once nobody waits for it.
+
+        Who is about to use it does so first: it is closed when its calls have ended.
+        """
+        if self._is_over and slot.session is not None and slot.is_free:
+            self._leave(slot.session, slot)
 
     async def _slot(self, key: SessionKey, address: ServerAddress, deadline: float) -> _Slot:
         """Return the place of a key, once one can be had."""
@@ -246,6 +256,7 @@ class Replica:
                 slot.life.failed()
                 if upstream is not None:
                     self._means.tasks.start_soon(self._close, upstream)
+        self._end_if_over(slot)
 
     def _opened(self, slot: _Slot, key: SessionKey, upstream: Upstream, opened: Opened) -> None:
         session = OpenSession(key, upstream, opened, slot.life.opened())
@@ -346,6 +357,7 @@ class Replica:
 
     async def close(self) -> None:
         """Close all sessions now; their calls are cut off."""
+        self._is_over = True
         sessions = [slot.session for slot in self._slots.values() if slot.session is not None]
         self._slots.clear()
         async with anyio.create_task_group() as tasks:
@@ -354,6 +366,7 @@ class Replica:
 
     def give_up(self) -> None:
         """Leave all sessions; they are closed once their calls have ended."""
+        self._is_over = True
         for slot in list(self._slots.values()):
             if slot.session is not None:
                 self._leave(slot.session)

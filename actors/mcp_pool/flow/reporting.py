@@ -7,7 +7,7 @@ from bus.codec import encode
 from bus.ports import Bus, Delivery
 from bus.subjects import fill
 from bus.tasks import Wakeup
-from schemas.tool_servers import POOLS_SUBJECT, ToolsChangedEvent
+from schemas.tool_servers import POOLS_SUBJECT, ListedKind, ToolsChangedEvent
 
 MOST_WAITING = 10_000
 """Events that wait to be published; beyond it the newest are left out."""
@@ -24,13 +24,14 @@ class PoolReports:
         self._waiting: list[tuple[str, ToolsChangedEvent]] = []
         self._wakeup = Wakeup()
 
-    def changed(self, pool: ServerPool, known: KnownTools) -> None:
-        """Have the tenants told that have used a server whose tools changed."""
+    def changed(self, pool: ServerPool, known: KnownTools, kind: ListedKind) -> None:
+        """Have the tenants told that have used a server whose lists changed."""
         event = ToolsChangedEvent(
             server=pool.spec.name,
             tools=len(known.by_name),
             digest=known.digest,
             at=self._bus.clock(),
+            kind=kind,
         )
         room = MOST_WAITING - len(self._waiting)
         self._waiting += [(tenant, event) for tenant in list(pool.tenants)[:room]]

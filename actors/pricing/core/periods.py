@@ -118,7 +118,7 @@ def _joined(
 
 def _hour(local: datetime) -> tuple[str, int]:
     begin = local.replace(minute=0)
-    return begin.isoformat(timespec="minutes"), round(local.timestamp()) // 3600
+    return begin.isoformat(timespec="minutes"), round(local.timestamp())
 
 
 def _day(local: datetime) -> tuple[str, int]:

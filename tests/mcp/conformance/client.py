@@ -8,15 +8,23 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import anyio
+from anyio.abc import TaskGroup
 
+from actors.mcp_pool.adapters.authorization import Authorization
+from actors.mcp_pool.adapters.grant_files import MemoryGrant
 from actors.mcp_pool.adapters.lanes import Lanes
+from actors.mcp_pool.adapters.login import LoginMeans, log_in
 from actors.mcp_pool.core.upstream import CallPlan, ServerAddress, Upstream, UpstreamError
+from actors.mcp_pool.flow.authorizing import Authorizer, TokenMeans
 from bus.http import HttpClient
+from bus.jetstream.bus import system_clock
 from bus.security.egress import Egress
 from bus.tasks import loop_time
+from schemas.tool_servers import ServerOauth
 from schemas.tools import ServerTool
 
 SECONDS = 15.0
@@ -32,11 +40,12 @@ def main() -> None:
 async def _play(url: str) -> None:
     version = os.environ.get("MCP_CONFORMANCE_PROTOCOL_VERSION", "")
     era = "2025" if version < "2026" else "2026"
-    address = ServerAddress("suite", "http", url=url, era=era)
     async with (
         HttpClient(Egress(allow_loopback=True)) as client,
         anyio.create_task_group() as tasks,
     ):
+        bearer = _bearer(url, client, tasks)
+        address = ServerAddress("suite", "http", url=url, era=era, bearer=bearer)
         upstream = Lanes(tasks, client, person=_accepting, offers={"elicitation": {}})(address)
         try:
             await upstream.open(loop_time() + SECONDS)
@@ -49,6 +58,36 @@ async def _play(url: str) -> None:
         finally:
             await upstream.close()
         tasks.cancel_scope.cancel()
+
+
+def _bearer(url: str, client: HttpClient, tasks: TaskGroup) -> Authorizer:
+    """Return who gets tokens, with a person who logs in at once."""
+    context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT", "{}"))
+    is_known = "client_secret" in context
+    terms = ServerOauth(
+        client_id=context.get("client_id"),
+        secret="suite" if is_known else None,
+        client_metadata="https://conformance-test.local/client-metadata.json",
+    )
+    authorization = Authorization(lambda _: client)
+
+    def secret(_: str) -> str:
+        return context["client_secret"]
+
+    def clock() -> float:
+        return system_clock().timestamp()
+
+    async def visit(place: str) -> None:
+        for _ in range(2):
+            async with client.exchange("GET", place) as answer:
+                place = answer.headers.get("location")
+
+    means = LoginMeans(authorization, secret, clock, visit)
+    login = partial(log_in, terms, means)
+    keep = MemoryGrant()
+    return Authorizer(
+        "suite", url, terms, TokenMeans(authorization, keep, secret, clock, tasks, login)
+    )
 
 
 def _calls(tools: list[ServerTool]) -> list[tuple[str, dict[str, Any]]]:

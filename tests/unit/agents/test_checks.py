@@ -9,7 +9,8 @@ from actors.agents.core.checks import check
 from actors.agents.core.traversal import MAX_DEPTH, MAX_VALUES
 from schemas import credentials
 from schemas.agents import AgentDefinition, AgentTool, Prompts
-from schemas.llm import ModelConfig
+from schemas.llm import JsonSchemaFormat, ModelConfig
+from schemas.policy import Fallback, Policy
 from schemas.problems import Problem
 from schemas.providers import Anthropic, Custom, Groq, OpenAI, Provider, Scripted
 from tests.unit.agents.samples import agent
@@ -402,3 +403,44 @@ def test_no_metadata_makes_the_check_fail(metadata: dict[str, Any]):
     problem = check(agent(metadata=metadata))
 
     assert problem is None or (problem.field or "").startswith("metadata")
+
+
+# JSON Schemas, wherever they stand
+
+NO_SCHEMAS: list[tuple[dict[str, Any], str]] = [
+    ({"type": "object", "properties": {"city": {"type": "txt"}}}, "properties.city.type"),
+    ({"type": "object", "required": "city"}, "required"),
+    ({"type": "object", "properties": {"at": {"$ref": "#/$defs/at"}}}, "properties.at.$ref"),
+]
+
+
+def _answering(schema: dict[str, Any]) -> ModelConfig:
+    return ModelConfig(response_format=JsonSchemaFormat(schema=schema))
+
+
+@pytest.mark.parametrize(("schema", "place"), NO_SCHEMAS, ids=[place for _, place in NO_SCHEMAS])
+def test_what_is_no_schema_is_refused_where_it_stands(schema: dict[str, Any], place: str):
+    tools = [AgentTool(name="clock"), AgentTool(name="weather", parameters=schema)]
+    other = Fallback(provider=OpenAI(model="gpt-4o"), config=_answering(schema))
+    policy = Policy(fallbacks=[other])
+
+    assert _field(agent(tools=tools)) == f"tools.1.parameters.{place}"
+    assert _field(agent(config=_answering(schema))) == f"config.response_format.schema.{place}"
+    path = f"policy.fallbacks.0.config.response_format.schema.{place}"
+    assert _field(agent(policy=policy)) == path
+
+
+def test_a_schema_of_somebody_elses_may_say_what_is_not_looked_at():
+    schema = {"type": "object", "properties": {"a": {"type": "string", "x-order": 1}}}
+
+    assert (
+        check(agent(config=_answering(schema), tools=[AgentTool(name="t", parameters=schema)]))
+        is None
+    )
+
+
+def test_a_schema_that_would_take_long_to_check_is_refused():
+    names = {f"p{number}": {"type": "string", "minLength": 1} for number in range(5_000)}
+    schema = {"type": "object", "properties": names}
+
+    assert _field(agent(config=_answering(schema))) == "config.response_format.schema"

@@ -6,7 +6,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.agents.core.tool_offers import ToolOffers, matches, offers, servers
+from actors.agents.core.patterns import matches
+from actors.agents.core.tool_offers import ToolOffers, offers, servers
 from schemas.agents import AgentTool
 from schemas.problems import Problem
 from schemas.tools import ServerTool, ToolHints, ToolList

@@ -1,9 +1,11 @@
 """Bodies go with their entities: at the end, or when nobody ever committed what names them."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import anyio
 import pytest
@@ -153,3 +155,21 @@ async def test_a_body_that_an_owner_left_behind_that_died_is_found():
         await shard.commit(settled=1)
         await anyio.sleep(6)
         assert await shard.names() == []
+
+
+async def test_where_nothing_has_ended_nobody_looks_but_to_sweep(monkeypatch: pytest.MonkeyPatch):
+    timers, loop = 0, asyncio.get_running_loop()
+    begin = loop.call_later
+
+    def counted(delay: float, *rest: Any, **options: Any) -> asyncio.TimerHandle:
+        nonlocal timers
+        timers += 1
+        return begin(delay, *rest, **options)
+
+    async with running():
+        await anyio.sleep(1)
+        monkeypatch.setattr(loop, "call_later", counted)
+        await anyio.sleep(20 * TIMING.body_sweep_seconds)
+
+    # A wait for the next sweep, and the pause behind it; there were five looks before.
+    assert timers <= 2 * 20 + 2

@@ -20,7 +20,7 @@ class Times:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.wall, self.monotonic = NOW, 100.0
-        monkeypatch.setattr(module, "loop_time", lambda: self.monotonic)
+        monkeypatch.setattr(module, "loop_clock", lambda: lambda: self.monotonic)
 
     def passes(self, seconds: float, *, jump: float = 0.0) -> None:
         self.monotonic += seconds

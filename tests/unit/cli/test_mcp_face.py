@@ -13,9 +13,9 @@ from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 
 from actors.cli.mcp_face import offers
-from actors.cli.mcp_face.agents import Tell
 from actors.cli.mcp_face.progress import PAUSE_SECONDS, Notice, Progress
-from actors.cli.mcp_face.server import Source, server_of
+from actors.cli.mcp_face.running import Tell
+from actors.cli.mcp_face.server import FaceLimits, Source, server_of
 from bus.codec import convert
 from bus.errors import ProblemError, UnavailableError
 from schemas.agents import AgentDefinition, Prompts
@@ -295,7 +295,8 @@ async def test_a_call_that_takes_too_long_is_ended_and_said_to_be():
             ended.set()
         return _said("never")
 
-    async with Client(server_of([Shelf(hangs=hangs)], call_seconds=0.05)) as client:
+    soon = FaceLimits(call_seconds=0.05)
+    async with Client(server_of([Shelf(hangs=hangs)], limits=soon)) as client:
         with anyio.fail_after(5):
             result = await client.call_tool("hangs", {})
     assert ended.is_set()
@@ -310,7 +311,8 @@ async def test_more_calls_than_may_run_are_refused_at_once_and_the_place_comes_b
         await free.wait()
         return _said("done")
 
-    async with Client(server_of([Shelf(waits=waits)], calls_at_once=1)) as client:
+    one = FaceLimits(calls_at_once=1)
+    async with Client(server_of([Shelf(waits=waits)], limits=one)) as client:
         with anyio.fail_after(5):
             async with anyio.create_task_group() as group:
                 group.start_soon(client.call_tool, "waits", {})

@@ -7,6 +7,7 @@ import pytest
 
 from actors.fleet import child
 from actors.fleet.child import Child
+from actors.fleet.forks import ForkServer
 from actors.fleet.plan import PlannedProcess
 from bus.config import Config, Timing
 from bus.runtime import process, supervision
@@ -18,7 +19,9 @@ AGENTS, PRICING = PlannedProcess("agents.1", "agents"), PlannedProcess("pricing.
 
 
 def made(parted: list[PlannedProcess]) -> Child:
-    return Child([AGENTS, PRICING], {}, lambda *_: None, lambda: None, parted.append)
+    return Child(
+        [AGENTS, PRICING], ForkServer([]), {}, lambda *_: None, lambda: None, parted.append
+    )
 
 
 def beat(member: PlannedProcess, *, ready: bool = True) -> Alive:

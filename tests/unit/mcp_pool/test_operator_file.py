@@ -53,6 +53,7 @@ def test_servers_come_from_a_file_and_from_variables(tmp_path: Path):
         ("x: {command: [a], env_from: ['A=B']}", "env_from"),
         ("x: {command: [a], colour: red}", "colour"),
         ("'a b': {command: [a]}", "servers.yaml"),
+        ("agents: {url: http://a}", "built-in server"),
         ("- x", "servers.yaml"),
     ],
 )

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from actors.mcp_pool.adapters.meter import CallMark
@@ -374,3 +375,28 @@ async def test_an_upstream_that_fails_as_nobody_foresaw_ends_its_own_call_alone(
         assert (outcome(failed), failed.sent) == ("protocol_error", True)
         assert "secret" not in str(failed)
         assert outcome(await pool.call("echo")) == "ok"
+
+
+@pytest.mark.parametrize("way", ["give_up", "close"])
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_session_that_is_being_opened_when_all_are_given_up_is_closed(
+    way: str, *, waits: bool
+):
+    server = FakeServer()
+    async with pooled(server.connect, spec()) as pool, anyio.create_task_group() as tasks:
+        with anyio.CancelScope() as caller:
+
+            async def ends() -> None:
+                while not server.opens:
+                    await anyio.lowlevel.checkpoint()
+                if not waits:
+                    caller.cancel()
+                done = getattr(pool.pool, way)()
+                if done is not None:
+                    await done
+
+            tasks.start_soon(ends)
+            result = await pool.call("echo")
+            assert outcome(result) == "ok"
+        await anyio.sleep(0.1)
+        assert not any(server.open_now().values())

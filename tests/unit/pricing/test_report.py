@@ -196,6 +196,10 @@ def test_periods_cover_their_span_without_gap_or_overlap(
     assert (found[0].since, found[-1].until) == span
     assert [one.until for one in found[:-1]] == [one.since for one in found[1:]]
     assert all(one.since < one.until for one in found)
+    if unit == "hour":
+        # Lines are sorted by it: where zones are half an hour apart, too.
+        orders = [one.order for one in found]
+        assert orders == sorted(set(orders))
 
 
 @given(st.sampled_from(ZONES), st.integers(0, 400 * 24 * 4), st.integers(1, 20))

@@ -56,7 +56,7 @@ def test_an_attempt_that_wrote_nothing_has_the_hash_of_nothing():
     assert sequencer().deltas == Deltas(count=0, sha256=hashlib.sha256().hexdigest())
 
 
-@pytest.mark.parametrize("arguments", ['{"city": Oslo', "", "[" * 100_000])
+@pytest.mark.parametrize("arguments", ['{"city": Oslo', "", "[" * 100_000, "[" * 965 + "]" * 965])
 def test_malformed_arguments_are_shown_as_they_came(arguments: str):
     [event] = sequencer().events([ToolCall(id="a", name="b", arguments=arguments)], AT)
 

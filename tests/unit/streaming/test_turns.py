@@ -89,9 +89,13 @@ def test_what_we_write_stands_over_what_a_definition_adds_object_by_object():
 ids = st.sampled_from(("a", "b", "toolu_1", "mit ä", "x" * 65, ""))
 
 
+@pytest.mark.parametrize(
+    ("model", "form"),
+    [("gpt-4o", "[A-Za-z0-9_-]{1,40}"), ("mistralai/Ministral-8B", "[A-Za-z0-9]{9}")],
+)
 @given(st.lists(st.lists(ids, max_size=3), max_size=4))
-def test_ids_of_calls_are_such_as_all_providers_take_once_each_and_results_follow(
-    rounds: list[list[str]],
+def test_ids_of_calls_are_such_as_providers_take_once_each_and_results_follow(
+    model: str, form: str, rounds: list[list[str]]
 ):
     messages: list[ChatMessage] = []
     for called in rounds:
@@ -99,10 +103,11 @@ def test_ids_of_calls_are_such_as_all_providers_take_once_each_and_results_follo
         messages.append(ChatMessage(role="assistant", content="", tool_calls=calls))
         messages += [ChatMessage(role="tool", content="", tool_call_id=name) for name in called]
 
-    sound = with_sound_ids(messages)
+    sound = with_sound_ids(messages, model)
 
     made = [call.id for message in sound for call in message.tool_calls]
     results = [message.tool_call_id for message in sound if message.role == "tool"]
     assert len(set(made)) == len(made)
-    assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in made)
+    assert all(re.fullmatch(form, name) for name in made)
+    assert with_sound_ids(sound, model) == sound
     assert sorted(made) == sorted(filter(None, results))

@@ -17,7 +17,13 @@ from actors.streaming.core.reading.reader import StreamPlace
 from schemas import bounds
 from schemas.llm import ChatMessage, GenerateRequest, ProviderBlock, ToolCall, Wire
 
-_SOUND_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SOUND_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
+"""What most providers take; OpenAI's chat completions are the ones that take no more than 40."""
+
+_NINE = re.compile(r"[A-Za-z0-9]{9}")
+"""What the models of Mistral take, wherever they are served."""
+
+_NINERS = re.compile(r"(mis|minis|codes|devs|magis)tral|mixtral|pixtral", re.IGNORECASE)
 
 
 def _nothing(_block: ProviderBlock) -> int:
@@ -76,41 +82,58 @@ def answering(request: GenerateRequest, messages: list[ChatMessage]) -> Generate
     return msgspec.structs.replace(request, messages=messages, config=config)
 
 
-def with_sound_ids(messages: list[ChatMessage]) -> list[ChatMessage]:
-    """Return a conversation whose calls have ids that every provider takes, none of them twice.
+def with_sound_ids(messages: list[ChatMessage], model: str = "") -> list[ChatMessage]:
+    """Return a conversation whose calls have ids that providers take, none of them twice.
 
     Another provider may have made them, or several executions the same. Results follow their calls.
+    Some models take ids of one form only.
     """
     if not any(message.tool_calls for message in messages):
         return messages
-    taken: set[str] = set()
-    names: dict[str, deque[str]] = {}
-    return [_renamed(message, taken, names) for message in messages]
+    return Renaming(_NINE if _NINERS.search(model) else _SOUND_ID).of(messages)
 
 
-def _renamed(message: ChatMessage, taken: set[str], names: dict[str, deque[str]]) -> ChatMessage:
-    if message.role == "tool" and message.tool_call_id is not None:
-        known = names.get(message.tool_call_id)
-        if not known:
+class Renaming:
+    """Gives calls ids of a ``form``, each its own, and their results the same."""
+
+    def __init__(self, form: re.Pattern[str]) -> None:
+        self._form = form
+        self._taken: set[str] = set()
+        self._names: dict[str, deque[str]] = {}
+
+    def of(self, messages: list[ChatMessage]) -> list[ChatMessage]:
+        """Return the same conversation with such ids."""
+        return [self._renamed(message) for message in messages]
+
+    def _renamed(self, message: ChatMessage) -> ChatMessage:
+        if message.role == "tool" and message.tool_call_id is not None:
+            known = self._names.get(message.tool_call_id)
+            if not known:
+                return message
+            # Of several calls with one id each has its own result.
+            name = known.popleft() if len(known) > 1 else known[0]
+            return msgspec.structs.replace(message, tool_call_id=name)
+        if not message.tool_calls:
             return message
-        # Of several calls with one id each has its own result.
-        name = known.popleft() if len(known) > 1 else known[0]
-        return msgspec.structs.replace(message, tool_call_id=name)
-    if not message.tool_calls:
-        return message
-    for call in message.tool_calls:
-        names.pop(call.id, None)
-    calls = [_sound(call, taken, names) for call in message.tool_calls]
-    return msgspec.structs.replace(message, tool_calls=calls)
+        for call in message.tool_calls:
+            self._names.pop(call.id, None)
+        calls = [self._sound(call) for call in message.tool_calls]
+        return msgspec.structs.replace(message, tool_calls=calls)
 
+    def _sound(self, call: ToolCall) -> ToolCall:
+        name = call.id
+        while name in self._taken or self._form.fullmatch(name) is None:
+            name = self._made(name)
+        self._taken.add(name)
+        self._names.setdefault(call.id, deque()).append(name)
+        return call if name == call.id else msgspec.structs.replace(call, id=name)
 
-def _sound(call: ToolCall, taken: set[str], names: dict[str, deque[str]]) -> ToolCall:
-    name = call.id
-    while name in taken or _SOUND_ID.fullmatch(name) is None:
-        name = f"call_{len(taken)}_{zlib.crc32(name.encode()):08x}"
-    taken.add(name)
-    names.setdefault(call.id, deque()).append(name)
-    return call if name == call.id else msgspec.structs.replace(call, id=name)
+    def _made(self, name: str) -> str:
+        number = zlib.crc32(name.encode())
+        if self._form is _NINE:
+            # Another name is made of this one where it is taken: they walk through all numbers.
+            return f"{(number + len(self._taken)) % 10**9:09d}"
+        return f"call_{len(self._taken)}_{number:08x}"
 
 
 def system_text(messages: Iterable[ChatMessage]) -> str:

@@ -209,9 +209,7 @@ class Moves:
         one, raised = self._net.transitions[number], self._raised(number, token)
         for outcome in _outcomes(one):
             put = self._put(state, outcome, raised)
-            # How many tokens an action's list is forked into is not known when it begins.
-            fits = put[:1] if outcome.size > 0 and one.action is not None else put
-            if outcome.must_fit and not self._has_room(state, gone, fits):
+            if outcome.must_fit and not self._has_room(state, gone, put):
                 continue
             entered = tuple(dict.fromkeys(outcome.places))
             weight = self._weight(one, [each.place for each in put])

@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from actors.streaming.core.wires.openai_chat.fragments import EXTRAS
-from actors.streaming.core.writing.turns import under, unless_idle
+from actors.streaming.core.writing.turns import under, unless_idle, with_sound_ids
 from schemas.llm import (
     ChatMessage,
     ContentPart,
@@ -89,7 +89,7 @@ def body(request: GenerateRequest, dialect: Dialect) -> dict[str, Any]:
     """Build the JSON body of one streaming call."""
     written: dict[str, Any] = {
         "model": request.provider.model,
-        "messages": _messages(request.messages, dialect),
+        "messages": _messages(with_sound_ids(request.messages, request.provider.model), dialect),
         "stream": True,
         **_settings(request.config, dialect),
     }
