@@ -81,7 +81,7 @@ class KeptPrincipal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """
 
     tenant: str
-    actions: tuple[str, ...] | None = None
+    actions: list[str] | None = None
     user: str | None = None
     project: str | None = None
     key: str | None = None
@@ -92,7 +92,7 @@ class KeptPrincipal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         held = principal.actions
         return cls(
             tenant=principal.tenant,
-            actions=None if held == admin(principal.tenant).actions else tuple(sorted(held)),
+            actions=None if held == admin(principal.tenant).actions else sorted(held),
             user=principal.user,
             project=principal.project,
             key=principal.key,

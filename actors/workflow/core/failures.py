@@ -8,10 +8,12 @@ import msgspec
 from actors.workflow.core.calendar import CalendarError, next_time, zone_of
 from actors.workflow.core.paths import Readable, reader
 from actors.workflow.core.tokens import Firing
+from schemas.http_actions import is_once
 from schemas.nets import (
     Action,
     AgentRetryConfig,
     EventAction,
+    HttpAction,
     HumanAction,
     PlaceAgentConfig,
     TimerAction,
@@ -19,6 +21,9 @@ from schemas.nets import (
 from schemas.problems import Problem
 
 LONGEST_BACKOFF = 86_400.0
+
+HTTP_SECONDS = 60.0
+"""What a request may take that says nothing of it."""
 
 RESTING = TimerAction | HumanAction | EventAction
 """What waits for a time, a person or an event."""
@@ -64,11 +69,16 @@ def deadline(
     if isinstance(action, TimerAction) and token is not None:
         return _moment(action, token, now)
     seconds = action.timeout_seconds
+    if seconds is None and isinstance(action, HttpAction):
+        seconds = HTTP_SECONDS
     return None if seconds is None else now + timedelta(seconds=seconds)
 
 
-def timed_out(firing: Firing) -> Problem:
+def timed_out(firing: Firing, action: Action | PlaceAgentConfig | None) -> Problem:
     """Return the problem of what has not ended by its deadline."""
+    if isinstance(action, HttpAction) and is_once(action.method):
+        told = f"{firing.name} was not answered in time: it may have had its effect, or not"
+        return Problem(code="outcome_unknown", message=told)
     return Problem(code="timeout", message=f"{firing.name} has not ended in time", retryable=True)
 
 

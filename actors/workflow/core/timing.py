@@ -39,10 +39,11 @@ def _overtake_firing(run: Running, firing: Firing) -> None:
     if firing.retry_at is not None and firing.retry_at <= run.scratch.at:
         run.again(firing)
     elif firing.deadline is not None and firing.deadline <= run.scratch.at:
-        if isinstance(run.net.action_of(firing), TimerAction):
+        action = run.net.action_of(firing)
+        if isinstance(action, TimerAction):
             run.finish(firing.id, {"at": firing.deadline.isoformat()})
         else:
-            run.fail(firing.id, failures.timed_out(firing))
+            run.fail(firing.id, failures.timed_out(firing, action))
 
 
 def _time_out(run: Running, token: Lying) -> None:
