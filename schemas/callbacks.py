@@ -162,7 +162,10 @@ class WaitOver(Internal, tag="wait_over"):
     end: Ended
 
 
-WaitEvent = WaitBegun | WaitPending | WaitLooked | WaitStopped | WaitOver
+WaitChange = WaitPending | WaitLooked | WaitStopped | WaitOver
+"""What becomes of a wait. Its beginning may follow from an event of who waits."""
+
+WaitEvent = WaitBegun | WaitChange
 
 
 class Wait(Value, omit_defaults=True):

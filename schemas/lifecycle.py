@@ -23,7 +23,7 @@ from schemas.callbacks import (
     Ended,
     Inquire,
     WaitAnswered,
-    WaitEvent,
+    WaitChange,
 )
 from schemas.executions import ExecutionRecord
 from schemas.ids import AgentId, ExecutionId, Label, LabelName, SessionId, TenantId
@@ -441,7 +441,7 @@ ChangeEvent = (
     | AttemptFailed
     | GenerationFinished
     | ToolEvent
-    | WaitEvent
+    | WaitChange
     | UsageSettled
     | SpendEvent
     | CalledBack

@@ -13,7 +13,7 @@ import msgspec
 
 from schemas.base import Internal, Message, Question, Value
 from schemas.bodies import BodyReference
-from schemas.identity import Principal
+from schemas.identity import KeptPrincipal
 from schemas.ids import END, AgentId, ExecutionId, TenantId, Token
 from schemas.ledger import Charge
 from schemas.llm import ChatMessage, Name
@@ -133,7 +133,7 @@ class ToolPlan(Value, omit_defaults=True):
     offered: list[OfferedTool]
     callers: list[str] = []
     limits: ToolLimits = ToolLimits()
-    by: Principal | None = None
+    by: KeptPrincipal | None = None
 
 
 # What a call brings back

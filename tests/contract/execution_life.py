@@ -5,8 +5,10 @@ import hashlib
 from actors.agents.core.entity import EXECUTION
 from bus.requests.rpc import command
 from bus.shard.turn import PendingCommand
+from schemas.beginnings import HasBegun
 from schemas.bills import AccountAnswered, Spending
-from schemas.callbacks import CallbackAnswered
+from schemas.callbacks import LOOK, CallbackAnswered, Ended, EndOutcome, WaitAnswered, name_of
+from schemas.identity import KeptPrincipal, admin
 from schemas.ledger import Charge
 from schemas.lifecycle import (
     Accept,
@@ -29,6 +31,7 @@ from tests.contract.recorder import BEGAN, Recorder
 
 ENTITY = EXECUTION
 DELTAS = Deltas(count=2, sha256=hashlib.sha256(b"Hello.").hexdigest())
+HOUR = 3600.0
 OVERLOADED = Problem(code="provider_overloaded", message="try again later", retryable=True)
 
 
@@ -47,6 +50,7 @@ def live(recorder: Recorder) -> None:
     _spend(recorder)
     _call_back(recorder)
     _call_tools(recorder)
+    _run_agents(recorder)
     recorder.turn(_pending("stopped", Delete()))
 
 
@@ -71,6 +75,42 @@ def _call_tools(recorder: Recorder) -> None:
     sent = FinishTool(work="1.2", attempt=1, result=found, started_at=BEGAN)
     recorder.turn(_pending("tools", sent, name="late"))
     recorder.turn(_finish("tools", 1, work="2"))
+
+
+def _run_agents(recorder: Recorder) -> None:
+    """Run two agents: one is looked at after a while and ends, the other is not needed any more."""
+    runs = OfferedTool(
+        name="run",
+        server="agents",
+        tool="agents.execute",
+        once=False,
+        agents=["critic"],
+        seconds=HOUR,
+    )
+    plan = ToolPlan(offered=[runs], by=KeptPrincipal.of(admin("acme")))
+    recorder.turn(_accept("boss", tools=plan, timeout=2 * HOUR))
+    task = '{"agent_id":"critic","task":"Judge it: ä, 中, 🙂."}'
+    recorder.turn(_finish("boss", 1, calls=("run", "run", "run"), arguments=task))
+    begun = [HasBegun(work=f"1.{place}", attempt=1) for place in (1, 2)]
+    recorder.turn(*(_pending("boss", each, name=f"begun.{each.work}") for each in begun))
+    first, second, _ = _children(recorder, "boss")
+    recorder.turn(_pending("boss", Tick(), name=""), seconds=LOOK.total_seconds() + 1)
+    looked = WaitAnswered(ask=f"{name_of(first)}.look.1", of=first)
+    recorder.turn(_pending("boss", looked, name="looked"))
+    outcome = EndOutcome(text="It is good: ä, 中, 🙂.")
+    end = Ended(of=first, status="COMPLETED", at=BEGAN, cost=700, outcome=outcome)
+    recorder.turn(_pending("boss", end, name="ended"))
+    recorder.turn(_pending("boss", Cancel(reason="enough")))
+    stopped = Ended(of=second, status="CANCELLED", at=BEGAN)
+    late = HasBegun(work="1.3", attempt=1)
+    recorder.turn(_pending("boss", stopped, name="stopped"), _pending("boss", late, name="late"))
+
+
+def _children(recorder: Recorder, key: str) -> list[ReplyTo]:
+    """Return the executions that an execution has begun."""
+    tools = recorder.book.slots["acme", key].state.tools
+    names = [call.execution_id for call in tools.all_made]
+    return [ReplyTo(entity=ENTITY.name, tenant="acme", key=name) for name in names]
 
 
 def _call_back(recorder: Recorder) -> None:
@@ -115,11 +155,14 @@ Command = (
     | Claim
     | Decide
     | Delete
+    | Ended
     | FailGeneration
     | FinishGeneration
     | FinishTool
+    | HasBegun
     | Lost
     | Tick
+    | WaitAnswered
 )
 
 
@@ -133,6 +176,7 @@ def _accept(
     spending: Spending | None = None,
     reply_to: ReplyTo | None = None,
     tools: ToolPlan | None = None,
+    timeout: float = 90.0,
 ) -> PendingCommand:
     origin = Origin(
         tenant="acme",
@@ -148,7 +192,7 @@ def _accept(
     wanted = Accept(
         origin=origin,
         request=request,
-        timeout_seconds=90.0,
+        timeout_seconds=timeout,
         spending=spending,
         reply_to=reply_to,
         tools=tools,
@@ -157,14 +201,19 @@ def _accept(
 
 
 def _finish(
-    key: str, attempt: int, *, work: str = "1", calls: tuple[str, ...] = ()
+    key: str,
+    attempt: int,
+    *,
+    work: str = "1",
+    calls: tuple[str, ...] = (),
+    arguments: str = "{}",
 ) -> PendingCommand:
     answer = Answer(
         text="Hello.",
         finish_reason="tool_calls" if calls else "stop",
         usage=Usage(input=12, output=2),
         tool_calls=[
-            ToolCall(id=f"c{place}", name=name, arguments="{}")
+            ToolCall(id=f"c{place}", name=name, arguments=arguments)
             for place, name in enumerate(calls, 1)
         ],
     )

@@ -19,7 +19,7 @@ from bus.work.worker import Job, Report
 from schemas.beginnings import BEGIN_QUEUE, Beginner, BeginWork, HasBegun
 from schemas.callbacks import WaitOver
 from schemas.executions import ExecuteAgent
-from schemas.identity import admin
+from schemas.identity import KeptPrincipal, admin
 from schemas.lifecycle import (
     Accept,
     Accepted,
@@ -46,7 +46,9 @@ from tests.simulation.site import Site
 RUNS = OfferedTool(
     name="run", server="agents", tool="agents.execute", once=False, seconds=20, agents=["helper"]
 )
-PLAN = ToolPlan(offered=[RUNS], limits=ToolLimits(rounds=2, parallel=2), by=admin("acme"))
+PLAN = ToolPlan(
+    offered=[RUNS], limits=ToolLimits(rounds=2, parallel=2), by=KeptPrincipal.of(admin("acme"))
+)
 TASK = '{"agent_id":"helper","task":"Say hello."}'
 PREFIX = "d"
 """So begin the names of executions that run others, and have users."""

@@ -24,8 +24,7 @@ from schemas.bills import grown
 from schemas.bodies import BodyReference
 from schemas.callbacks import (
     CalledBack,
-    WaitBegun,
-    WaitEvent,
+    WaitChange,
     WaitLooked,
     WaitOver,
     WaitPending,
@@ -149,14 +148,14 @@ def _apply(state: Execution, event: ChangeEvent) -> Execution:
 
 
 def _apply_other(
-    state: Execution, event: ToolEvent | WaitEvent | CalledBack | ExecutionDeleted
+    state: Execution, event: ToolEvent | WaitChange | CalledBack | ExecutionDeleted
 ) -> Execution:
     match event:
         case CalledBack():
             return msgspec.structs.replace(state, reply_to=None, end=None)
         case ExecutionDeleted():
             return msgspec.structs.replace(state, deleted_at=event.at)
-        case WaitBegun() | WaitPending() | WaitLooked() | WaitStopped() | WaitOver():
+        case WaitPending() | WaitLooked() | WaitStopped() | WaitOver():
             return msgspec.structs.replace(state, waits=state.waits.apply(event))
         case (
             ToolsCalled()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from actors.agents.core import delegation
 from actors.agents.core.patterns import matches
 from schemas.agents import AgentDefinition, AgentLimits, AgentSummary, AgentTool
-from schemas.identity import Principal
+from schemas.identity import KeptPrincipal, Principal
 from schemas.llm import AnswerWarning, ToolDefinition
 from schemas.problems import Problem
 from schemas.tools import (
@@ -116,7 +116,7 @@ def offers(
         offered=offered,
         callers=[tool.name for tool in described],
         limits=limits_of(definition.limits),
-        by=delegation.in_name_of(by) if runs and by is not None else None,
+        by=KeptPrincipal.of(delegation.in_name_of(by)) if runs and by is not None else None,
     )
     warnings += [_warning(f"the server {name} cannot be reached") for name in missing]
     warnings += [_warning(f"there is no server {name}, or it has no tools") for name in unknown]

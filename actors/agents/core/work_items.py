@@ -138,7 +138,7 @@ def _begin_body(
         name=request.SUBJECT,
         id=call.child,
         request=msgspec.Raw(msgspec.json.encode(request)),
-        by=by,
+        by=by.principal,
         depth=origin.depth,
         scope=origin.scope,
     )

@@ -11,7 +11,7 @@ from bus.codec import encode
 from schemas.beginnings import HasBegun
 from schemas.callbacks import Ended, EndOutcome, Noted, Pending
 from schemas.decision import Ask
-from schemas.identity import admin
+from schemas.identity import KeptPrincipal, admin
 from schemas.lifecycle import Cancel, FinishGeneration, Tick
 from schemas.llm import ToolCall
 from schemas.problems import Problem
@@ -29,7 +29,11 @@ RUNS = OfferedTool(
     seconds=20,
     agents=["critic", "writer"],
 )
-PLAN = ToolPlan(offered=[RUNS], limits=ToolLimits(rounds=3, calls=6, parallel=2), by=admin("acme"))
+PLAN = ToolPlan(
+    offered=[RUNS],
+    limits=ToolLimits(rounds=3, calls=6, parallel=2),
+    by=KeptPrincipal.of(admin("acme")),
+)
 TASK = {"agent_id": "critic", "task": "Judge it."}
 AWAY = Problem(code="unavailable", message="nobody is there", retryable=True)
 

@@ -331,7 +331,7 @@ def test_an_agent_is_offered_those_that_its_patterns_allow():
     assert told.parameters["properties"]["agent_id"] == {"enum": ["critic"]}
     assert "critic: does critic" in told.description
     assert found.plan.by is not None
-    assert found.plan.by.actions == {"executions:write", "agents:read", "tools:read"}
+    assert found.plan.by.actions == ["agents:read", "executions:write", "tools:read"]
 
 
 def test_the_name_alone_allows_all_that_are_in_service():
