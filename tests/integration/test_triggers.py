@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import msgspec
 import nats
+import nats.errors
 import pytest
 
 from actors.workflow.actor import ACTOR

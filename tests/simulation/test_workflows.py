@@ -45,11 +45,6 @@ def one_name_for_all_times(workflow_id: str, work: str) -> str:
     return CHAINED(0, workflow_id, work.rpartition("-")[0])
 
 
-def never_once(method: str) -> bool:
-    del method
-    return False
-
-
 def wait_for_nothing(*_: Any) -> tuple[Any, ...]:
     return ()
 
@@ -60,7 +55,6 @@ PLANTED = (
         "a net that fails looks at no time", f"{CORE}.timing.overtake", never_while_failing, 40
     ),
     Planted("timers do not wait", f"{CORE}.timing._overtake_firing", timers_at_once, 20),
-    Planted("payments may be made twice", f"{CORE}.onward.is_once", never_once, 80),
     Planted("what was done is not noted", f"{CORE}.running.Running._undo", forgotten, 20),
     Planted("a cron leaves times out", f"{CORE}.cron_trigger._following", skip_a_time, 40),
     Planted(
