@@ -63,7 +63,12 @@ RelativePattern = Annotated[
     ),
 ]
 
-Zone = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_+/-]{1,64}" + END)]
+Zone = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9_+/-]{1,64}" + END, description="a time zone, such as Europe/Berlin"
+    ),
+]
 """A time zone of the IANA database, such as Europe/Berlin."""
 
 Cron = Annotated[str, msgspec.Meta(min_length=9, max_length=200)]
@@ -217,7 +222,10 @@ class HttpAction(_Action, tag="http"):
     as a bearer token. A status above 399 is a failure unless ``expect`` names it.
     """
 
-    url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s]{1,2000}" + END)]
+    url: Annotated[
+        str,
+        msgspec.Meta(pattern=r"^https?://[^\s]{1,2000}" + END, description="an http or https URL"),
+    ]
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
     headers: Annotated[dict[str, str], msgspec.Meta(max_length=32)] = {}
     secret: Token | None = None

@@ -76,10 +76,20 @@ class ServerOauth(StrictValue, omit_defaults=True):
     """
 
     grant: Literal["authorization_code", "client_credentials"] = "authorization_code"
-    client_id: Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]{1,1024}" + END)] | None = None
+    client_id: (
+        Annotated[
+            str,
+            msgspec.Meta(
+                pattern=r"^[\x21-\x7e]{1,1024}" + END, description="printable ASCII without spaces"
+            ),
+        ]
+        | None
+    ) = None
     secret: Token | None = None
     client_metadata: BaseUrl | None = None
-    scope: Annotated[str, msgspec.Meta(pattern=r"^[\x20-\x7e]{0,2048}" + END)] = ""
+    scope: Annotated[
+        str, msgspec.Meta(pattern=r"^[\x20-\x7e]{0,2048}" + END, description="printable ASCII")
+    ] = ""
     issuer: BaseUrl | None = None
 
 

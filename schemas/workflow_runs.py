@@ -11,7 +11,7 @@ import msgspec
 
 from schemas.base import Command, Cursor, Message, Offset, Question, Value
 from schemas.executions import ExecutionStatus, Instant, Labels
-from schemas.ids import Label, Token
+from schemas.ids import END, Label, Token
 from schemas.nets import PlaceId, TransitionId
 from schemas.patches import Patch
 from schemas.problems import Problem
@@ -117,7 +117,11 @@ class SignalWorkflow(_Act):
     ACTION: ClassVar[str] = "workflows:run"
 
     subject: Annotated[
-        str, msgspec.Meta(pattern=r"^[^\s.*>]{1,128}(\.[^\s.*>]{1,128}){0,15}(?![\s\S])")
+        str,
+        msgspec.Meta(
+            pattern=r"^[^\s.*>]{1,128}(\.[^\s.*>]{1,128}){0,15}" + END,
+            description="a subject without wildcards",
+        ),
     ]
     data: Any = None
     id: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None

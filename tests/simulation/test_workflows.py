@@ -1,7 +1,6 @@
 """Workflows in seeded histories of faults, and the faults planted in them."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
 import msgspec
 import pytest
@@ -45,16 +44,12 @@ def one_name_for_all_times(workflow_id: str, work: str) -> str:
     return CHAINED(0, workflow_id, work.rpartition("-")[0])
 
 
-def wait_for_nothing(*_: Any) -> tuple[Any, ...]:
-    return ()
-
-
 CORE = "actors.workflow.core"
 PLANTED = (
     Planted(
         "a net that fails looks at no time", f"{CORE}.timing.overtake", never_while_failing, 40
     ),
-    Planted("timers do not wait", f"{CORE}.timing._overtake_firing", timers_at_once, 20),
+    Planted("timers do not wait", f"{CORE}.timing._overtake_firing", timers_at_once, 20, 84),
     Planted("what was done is not noted", f"{CORE}.running.Running._undo", forgotten, 20),
     Planted("a cron leaves times out", f"{CORE}.cron_trigger._following", skip_a_time, 40),
     Planted(
@@ -63,7 +58,6 @@ PLANTED = (
         one_name_for_all_times,
         40,
     ),
-    Planted("nobody waits for children", "schemas.callbacks.begun", wait_for_nothing, 20),
 )
 
 
