@@ -128,10 +128,10 @@ def generate(
 def stream(session: Session, execution: str, after: str | None, *, json_: bool) -> None:
     """Print the stream of EXECUTION from its beginning, or from a cursor, to its end.
 
-    Exits with 0 only if the execution completes.
+    An instance of a workflow has a stream too. Exits with 0 only if the execution completes.
     """
     built(ReadStream, {"execution_id": execution, "after": after})
-    wanted: GetExecution = built(GetExecution, {"execution_id": execution})
+    wanted: ReadStream = built(ReadStream, {"execution_id": execution, "limit": 1})
 
     async def body(client: Client) -> Terminal | None:
         await client.insist(session.tenant, wanted, patience=PATIENCE_SECONDS)

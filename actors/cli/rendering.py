@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from actors.cli.views import move_note
 from schemas.llm import AnswerWarning
 from schemas.printable import printable
 from schemas.streams import (
@@ -33,6 +34,7 @@ from schemas.streams import (
     ThinkingChunk,
     ToolCalled,
     ToolReturned,
+    WorkflowTurned,
 )
 
 MOST_SHOWN = 200
@@ -136,6 +138,9 @@ class ShownAnswer:
                 line(styled(content, dim=True), err=True, end="")
             case ToolCalled() | ApprovalRequested() | ToolReturned():
                 self._note(tool_note(event))
+            case WorkflowTurned(moves=moves):
+                for each in moves:
+                    self._note(f"[{move_note(each)}]")
             case AttemptRestarted(reason=reason):
                 self._restart(reason)
             case Completed(final_response=response, warnings=warnings):

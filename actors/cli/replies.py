@@ -9,6 +9,7 @@ import msgspec
 
 from actors.cli import rendering
 from actors.cli.fields import MONEY
+from actors.cli.views import for_people
 from bus.errors import problem
 from schemas.base import Value
 
@@ -36,7 +37,7 @@ def show(replies: Sequence[Any], *, as_json: bool = False, only: str | None = No
         for one in replies:
             rendering.json(one) if only is None else _field(one, only)
     elif len(replies) == 1:
-        _record(replies[0])
+        _record(for_people(replies[0]))
     elif replies:
         _several(replies)
 

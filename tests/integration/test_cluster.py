@@ -15,7 +15,7 @@ from anyio.abc import Process
 from bus.config import Timing
 from bus.connection import NatsAddress, connect
 from bus.errors import ConfigError, FencedError, UnavailableError
-from bus.ports import Journal
+from bus.ports import Journal, StoredMessage
 from bus.server import EmbeddedCluster, settings
 from bus.server.cluster import SIZE, Ports, node_name, ports_from
 from bus.server.settings import ClusterMember
@@ -166,10 +166,19 @@ async def _appended(journal: Journal, data: bytes, expected: int) -> int:
             except UnavailableError:
                 await anyio.sleep(0.05)
             except FencedError:
-                newest = await journal.last(SUBJECT)
+                newest = await _newest(journal)
                 if newest is None or newest.data != data:
                     raise
                 return newest.sequence
+
+
+async def _newest(journal: Journal) -> StoredMessage | None:
+    """Read the newest message; a server that was cut off answers when it knows its leader."""
+    while True:
+        try:
+            return await journal.last(SUBJECT)
+        except UnavailableError:
+            await anyio.sleep(0.05)
 
 
 # What is there for people

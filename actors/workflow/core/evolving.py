@@ -1,5 +1,6 @@
 """What a step makes of the state of an instance. Pure, and quick: every turn does it twice."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
@@ -21,7 +22,7 @@ from actors.workflow.core.messages import (
 from actors.workflow.core.scratch import apply
 from actors.workflow.core.showing import end_told
 from actors.workflow.core.state import ActionRun, Cancelling, WorkflowInstance
-from actors.workflow.core.steps import NetStepped
+from actors.workflow.core.steps import ActionAgain, Metered, NetFailed, NetStepped, Rehoused
 from actors.workflow.core.tokens import Marking
 from schemas import pages
 from schemas.attempts import (
@@ -57,15 +58,31 @@ def evolve(state: WorkflowInstance | None, event: Turned) -> WorkflowInstance:
     if state is None:
         message = "a turn before the beginning"
         raise ValueError(message)
-    return turned(state, event.at, event.cause)
+    return turned(state, event.steps, event.at, event.cause)
 
 
-def turned(state: WorkflowInstance, at: datetime, cause: RunCommand) -> WorkflowInstance:
-    """Count a turn whose steps are applied. Each has a segment of the stream."""
+def is_told(steps: Iterable[RunStep]) -> bool:
+    """Say whether the stream tells of a turn: readers take a segment that is left out for lost."""
+    for step in steps:
+        if isinstance(step, RunClosed):
+            return True
+        if isinstance(step, NetStepped):
+            for each in step.steps:
+                silent = isinstance(each, ActionAgain | NetFailed | Rehoused)
+                if not silent and not (isinstance(each, Metered) and not each.wrap_up):
+                    return True
+    return False
+
+
+def turned(
+    state: WorkflowInstance, steps: Iterable[RunStep], at: datetime, cause: RunCommand
+) -> WorkflowInstance:
+    """Count a turn whose steps are applied. Each that is told has a segment of the stream."""
     seen = state.seen
     if isinstance(cause, UserCommand) and cause.id:
         seen = (*seen[1 - MOST_SEEN :], cause.id)
-    return replace(state, turn=state.turn + 1, segment=state.segment + 1, at=at, seen=seen)
+    segment = state.segment + is_told(steps)
+    return replace(state, turn=state.turn + 1, segment=segment, at=at, seen=seen)
 
 
 def stepped(state: WorkflowInstance | None, step: RunStep, at: datetime) -> WorkflowInstance:

@@ -67,4 +67,4 @@ class Turning:
 
     def after(self, cause: RunCommand) -> WorkflowInstance:
         """Return the state that the turn leaves."""
-        return turned(self.state, self.now, cause)
+        return turned(self.state, self.steps, self.now, cause)

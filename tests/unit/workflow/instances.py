@@ -17,6 +17,7 @@ from schemas.callbacks import Ended, EndOutcome
 from schemas.decision import Ask, Effect, by_id
 from schemas.nets import NetDefinition
 from schemas.problems import Problem
+from schemas.streams import StreamMessage
 from schemas.work import Done, ReplyTo, WorkItem
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -51,6 +52,7 @@ class Owner:
         self.turns: list[Turned] = []
         self.open: dict[str, Effect] = {}
         self.said: list[Any] = []
+        self.segment = 1
         self.now = START
 
     @property
@@ -76,7 +78,12 @@ class Owner:
                 del self.open[name]
             self.open |= by_id(change.opened)
             assert self.open == by_id(effects(after))
-            self.said += [each.body for each in announce(self.state, event, after)]
+            told = [each.body for each in announce(self.state, event, after)]
+            segments = {each.segment for each in told if isinstance(each, StreamMessage)}
+            # Readers take a segment that is left out for lost.
+            assert segments == set(range(self.segment, after.segment))
+            self.segment = after.segment
+            self.said += told
             self.turns.append(stored)
             self.state = after
             assert _state.decode(msgspec.json.encode(after)) == after
