@@ -6,8 +6,7 @@ workflow begins with one token in the initial place.
 
 Paths name parts of a token: ``data.x.y``, ``metadata.x``, ``id``, ``place``, ``counters.name``; a
 bare name means that of the metadata or, where there is none, of the data. Expressions are CEL
-(https://cel.dev) over the same names, and ``event`` where an event is looked at. Names follow the
-agents' source documents: ``from_places``, ``rules``, ``agent_execution``, ``input_mapping``.
+(https://cel.dev) over the same names, and ``event`` where an event is looked at.
 """
 
 from typing import Annotated, Any, Literal
@@ -22,8 +21,7 @@ from schemas.tools import ServerName, ToolName
 MOST_PLACES = 256
 MOST_TRANSITIONS = 512
 MOST_FORK = 1_000
-MOST_DEFINITION_BYTES = 256 * 1024
-"""A running instance carries its definition."""
+MOST_DEFINITION_BYTES = 256 * 1024  # a running instance carries its definition
 
 PlaceId = Token
 TransitionId = Token
@@ -65,14 +63,14 @@ RelativePattern = Annotated[
 
 Zone = Annotated[
     str,
-    msgspec.Meta(
-        pattern=r"^[A-Za-z0-9_+/-]{1,64}" + END, description="a time zone, such as Europe/Berlin"
-    ),
+    msgspec.Meta(pattern=r"^[A-Za-z0-9_+/-]{1,64}" + END, description="a zone as Europe/Berlin"),
 ]
-"""A time zone of the IANA database, such as Europe/Berlin."""
+HttpUrl = Annotated[
+    str, msgspec.Meta(pattern=r"^https?://[^\s]{1,2000}" + END, description="an http(s) URL")
+]
 
 Cron = Annotated[str, msgspec.Meta(min_length=9, max_length=200)]
-"""Five fields of a crontab: minute, hour, day of the month, month, day of the week."""
+"""Five fields of a crontab."""
 
 
 # Rules
@@ -222,10 +220,7 @@ class HttpAction(_Action, tag="http"):
     as a bearer token. A status above 399 is a failure unless ``expect`` names it.
     """
 
-    url: Annotated[
-        str,
-        msgspec.Meta(pattern=r"^https?://[^\s]{1,2000}" + END, description="an http or https URL"),
-    ]
+    url: HttpUrl
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
     headers: Annotated[dict[str, str], msgspec.Meta(max_length=32)] = {}
     secret: Token | None = None
