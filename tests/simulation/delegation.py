@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 import anyio
 
 from actors.agents.core.acceptance import begun_by
-from actors.agents.core.entity import EXECUTION
 from bus.codec import decode
 from bus.errors import ProblemError
 from bus.requests.rpc import Owners, command
@@ -39,9 +38,10 @@ from schemas.providers import Scripted
 from schemas.tool_turns import text_of
 from schemas.tools import OfferedTool, ToolLimits, ToolPlan
 from schemas.work import WorkFailure, WorkItem
-from tests.simulation.judge import AnyEntity, Judge
-from tests.simulation.plan import USERS, Event, troubles
+from tests.simulation.judge import Judge
+from tests.simulation.plan import Event
 from tests.simulation.site import Site
+from tests.simulation.tools import drawn
 
 RUNS = OfferedTool(
     name="run", server="agents", tool="agents.execute", once=False, seconds=20, agents=["helper"]
@@ -111,25 +111,9 @@ def _accept(item: WorkItem[BeginWork]) -> Accept:
 # Histories
 
 
-def entities() -> tuple[AnyEntity, ...]:
-    """Return what lives in these histories."""
-    return (EXECUTION,)
-
-
 def plan_of(seed: int) -> list[Event]:
     """Draw the plan of a history, in order of time."""
-    chance = random.Random(seed)
-    events = [*_executions(chance), *troubles(chance)]
-    return sorted(events, key=lambda event: (event.at, event.name))
-
-
-def _executions(chance: random.Random) -> Iterator[Event]:
-    for number in range(chance.randint(1, 3)):
-        key, at = f"{PREFIX}{number}", chance.uniform(0.6, 3.0)
-        values = {"key": key, "digest": "d", "timeout": chance.choice([3.0, 600.0, 600.0])}
-        yield Event(at, "executes", chance.choice(USERS), {**values, "plan": PLAN})
-        if chance.random() < 0.4:
-            yield Event(at + chance.uniform(0.0, 4.0), "cancels", "cyd", {"key": key})
+    return drawn(seed, PREFIX, {"plan": PLAN}, cancelled=0.4, within=4.0)
 
 
 def faults_of_delegation(judge: Judge) -> Iterator[str]:

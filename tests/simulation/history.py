@@ -92,9 +92,7 @@ PLATFORM = Story(lending.plan_of, lending.entities, lending.faults_of_lending)
 WAITING = Story(waiting.plan_of, waiting.entities, waiting.faults_of_waiting)
 WORKFLOWS = Story(workflows.plan_of, workflows.entities, workflows.faults_of_workflows)
 TOOLS = Story(tools.plan_of, tools.entities, tools.faults_of_tools)
-DELEGATION = Story(
-    delegation.plan_of, delegation.entities, delegation.faults_of_delegation, begins=True
-)
+DELEGATION = Story(delegation.plan_of, tools.entities, delegation.faults_of_delegation, begins=True)
 STORIES = {
     "fleet": FLEET,
     "ledger": LEDGER,

@@ -7,7 +7,7 @@ what may be done only once must not have been done twice, and what is told of it
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import anyio
 
@@ -118,18 +118,27 @@ def entities() -> tuple[AnyEntity, ...]:
 
 def plan_of(seed: int) -> list[Event]:
     """Draw the plan of a history, in order of time."""
+    return drawn(seed, "e", {"tools": True}, cancelled=0.3, within=3.0)
+
+
+def drawn(
+    seed: int, prefix: str, asked: dict[str, Any], *, cancelled: float, within: float
+) -> list[Event]:
+    """Draw executions that are ``asked`` for, some cancelled ``within`` seconds, and troubles."""
     chance = random.Random(seed)
-    events = [*_executions(chance), *troubles(chance)]
+    events = [*_executions(chance, prefix, asked, cancelled, within), *troubles(chance)]
     return sorted(events, key=lambda event: (event.at, event.name))
 
 
-def _executions(chance: random.Random) -> Iterator[Event]:
+def _executions(
+    chance: random.Random, prefix: str, asked: dict[str, Any], cancelled: float, within: float
+) -> Iterator[Event]:
     for number in range(chance.randint(1, 3)):
-        key, at = f"e{number}", chance.uniform(0.6, 3.0)
+        key, at = f"{prefix}{number}", chance.uniform(0.6, 3.0)
         values = {"key": key, "digest": "d", "timeout": chance.choice([3.0, 600.0, 600.0])}
-        yield Event(at, "executes", chance.choice(USERS), {**values, "tools": True})
-        if chance.random() < 0.3:
-            yield Event(at + chance.uniform(0.0, 3.0), "cancels", "cyd", {"key": key})
+        yield Event(at, "executes", chance.choice(USERS), {**values, **asked})
+        if chance.random() < cancelled:
+            yield Event(at + chance.uniform(0.0, within), "cancels", "cyd", {"key": key})
 
 
 def faults_of_tools(judge: Judge) -> Iterator[str]:
